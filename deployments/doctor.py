@@ -1,0 +1,146 @@
+"""`runbook doctor`: every configured system, reachable, permitted, how fast; what to mend."""
+
+import json
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from pydantic import SecretStr
+from rich.console import Console
+from rich.table import Table
+
+from deployments.exits import COULD_NOT_TELL, GOOD
+from tasks.clients import audit_api, cache, http, postgres, prometheus, slack
+from tasks.clients.object_store import ObjectStore
+from tasks.domain.errors import RunbookError
+from tasks.domain.ledger import NoteVerifier
+from tasks.settings import settings
+from tasks.work.log_store import ObjectLog, latest_head
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """One system. `advice` is empty when nothing is to be mended."""
+
+    system: str
+    good: bool
+    seen: str
+    advice: str
+    seconds: float
+
+
+class NotConfigured(RunbookError):
+    """The setting that would name the system is empty; the message says what to set."""
+
+
+def run(json_file: Path | None) -> int:
+    """Look at all at once, print the table; 0 when nothing is to be mended."""
+    with ThreadPoolExecutor(max_workers=len(_LOOKS)) as pool:
+        results = list(pool.map(_examine, _LOOKS))
+    table = Table("", "system", "seen", "ms", "what to do", box=None, pad_edge=False)
+    for one in results:
+        mark = "ok" if one.good else "NO"
+        table.add_row(mark, one.system, one.seen, f"{one.seconds * 1000:.0f}", one.advice)
+    Console(highlight=False).print(table, markup=False)
+    if json_file is not None:
+        text = json.dumps([asdict(one) for one in results], indent=2)
+        json_file.write_text(text + "\n", encoding="utf-8")
+    return GOOD if all(one.good for one in results) else COULD_NOT_TELL
+
+
+def _examine(look: tuple[str, Callable[[], str], str]) -> Examined:
+    system, examine, advice = look
+    began = time.monotonic()
+    try:
+        seen, good, todo = examine(), True, ""
+    except NotConfigured as absent:
+        seen, good, todo = "not configured", False, str(absent)
+    except RunbookError as error:
+        seen, good, todo = str(error)[:200], False, advice
+    return Examined(system, good, seen, todo, time.monotonic() - began)
+
+
+def _connect(dsn: SecretStr) -> AbstractContextManager[Connection[TupleRow]]:
+    limit = settings().database.timeout_seconds
+    return postgres.connect(dsn.get_secret_value(), timeout_seconds=limit, statement_seconds=limit)
+
+
+def _api() -> str:
+    answer = audit_api.health(settings().api)
+    return f"answers {answer.status}"
+
+
+def _patient() -> str:
+    with _connect(settings().database.reader_dsn) as connection:
+        rows = connection.execute("SELECT count(*) FROM audit_records").fetchone()
+    return f"audit_records readable, {rows[0] if rows else 0:,} rows"
+
+
+def _recovery() -> str:
+    with _connect(settings().database.recovery_dsn) as connection:
+        row = connection.execute(
+            "SELECT rolcreatedb, rolsuper FROM pg_roles WHERE rolname = current_user"
+        ).fetchone()
+    if row is None or not row[0]:
+        raise RunbookError("the recovery role may not create databases")
+    return "may create databases" + (", is a superuser (more than needed)" if row[1] else "")
+
+
+def _cache() -> str:
+    cache.ping(settings().cache)
+    return "PONG"
+
+
+def _prometheus() -> str:
+    configured = settings().metrics
+    if not configured.prometheus_url:
+        raise NotConfigured("set RUNBOOK_METRICS__PROMETHEUS_URL")
+    return f"{len(prometheus.firing_alerts(configured))} alerts are firing"
+
+
+def _sealed_log() -> str:
+    store, ledger = settings().store, settings().ledger
+    if not ledger.log_key:
+        raise NotConfigured("set RUNBOOK_LEDGER__LOG_KEY to the sealer's public key")
+    log = ObjectLog(ObjectStore(store), store.backups_bucket, store.audit_prefix)
+    head = latest_head(log, NoteVerifier.parse(ledger.log_key), ledger.origin)
+    return f"signed head of size {head.checkpoint.size:,}"
+
+
+def _responder() -> str:
+    with _connect(settings().responder.dsn) as connection:
+        rows = connection.execute("SHOW synchronous_commit").fetchone()
+    if rows is None or rows[0] == "off":
+        raise RunbookError("synchronous_commit is off: an alert could be lost after its 2xx")
+    return f"synchronous_commit {rows[0]}"
+
+
+def _chat() -> str:
+    chat = settings().chat
+    if not chat.token.get_secret_value():
+        raise NotConfigured("set RUNBOOK_CHAT__TOKEN; people are not told without it")
+    slack.check(chat)
+    return "token accepted"
+
+
+def _gateway() -> str:
+    http.call("GET", f"{settings().gateway.url}/readyz", timeout_seconds=5.0)
+    return "ready"
+
+
+_LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
+    ("audit API", _api, "check RUNBOOK_API__URL and the service"),
+    ("PostgreSQL, reader", _patient, "check RUNBOOK_DATABASE__READER_DSN and its SELECT"),
+    ("PostgreSQL, recovery", _recovery, "check RUNBOOK_DATABASE__RECOVERY_DSN; CREATEDB"),
+    ("Redis", _cache, "check RUNBOOK_CACHE__URL"),
+    ("Prometheus", _prometheus, "check RUNBOOK_METRICS__PROMETHEUS_URL"),
+    ("sealed log", _sealed_log, "check RUNBOOK_STORE__* and RUNBOOK_LEDGER__*"),
+    ("responder's PostgreSQL", _responder, "check RUNBOOK_RESPONDER__DSN"),
+    ("chat", _chat, "check RUNBOOK_CHAT__URL and RUNBOOK_CHAT__TOKEN"),
+    ("gateway", _gateway, "start it: python -m deployments.gateway"),
+)

@@ -1,0 +1,164 @@
+"""What to do with a leased row: create, resume or take over a run of Prefect, or nothing.
+
+Every way back into this module starts with looking: at the run's state, at the journal. A row is
+bound to its run before the run starts, and the key of a run that replaces a dead one is made from
+the dead one's id, so repeating any line after a kill changes nothing.
+"""
+
+import logging
+from dataclasses import dataclass
+
+from deployments.gateway.outbox import Outbox, Row, last_run
+from deployments.gateway.prefect_api import PrefectApi, Run
+from tasks.domain.facts import FactKind
+from tasks.domain.incident import Stage
+from tasks.work import journal
+from tasks.work.incidents import ESCALATION, INCIDENT, RESUME
+
+log = logging.getLogger("gateway.dispatcher")
+
+_RUNS_PER_ROW = 5
+_FOLLOW_SECONDS = 2.0  # between two looks at a run that a worker carries out
+_IN_FLIGHT = frozenset({"PENDING", "RUNNING"})
+_GONE = frozenset({"CANCELLED", "COMPLETED", "CRASHED", "FAILED", ""})
+
+
+@dataclass(frozen=True, slots=True)
+class HandOver:
+    """The run is Scheduled: a child may claim it."""
+
+    run: str
+    entrypoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Look again after so many seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The row is done, with this result."""
+
+    result: str
+
+
+Next = HandOver | Wait | Finished
+
+
+class Advance:
+    """The rules, over one Prefect server and one gateway's outbox."""
+
+    def __init__(self, api: PrefectApi, outbox: Outbox) -> None:
+        self._api = api
+        self._outbox = outbox
+
+    def next_for(self, row: Row) -> Next:
+        """What to do with the row now. Raises ClientError when Prefect cannot be asked."""
+        if row.flow_run is not None:
+            return self._go_on(row, row.flow_run)
+        if row.deployment == RESUME:
+            return self._resume(row)
+        return self._start(row)
+
+    def ended(self, row: Row, run: str, state: str, name: str) -> Next:
+        """What follows when a child has reported the state in which its run ended."""
+        if state in {"PENDING", "RUNNING"}:  # the engine could not even say how it ended
+            self._api.force_state(run, "CRASHED", "Crashed", "the engine ended without a state")
+            return Wait(0)
+        if state in {"CRASHED", "SCHEDULED"}:
+            return Wait(0)
+        if state == "CANCELLING":
+            return self.cancelled(row, run)
+        if state == "FAILED":
+            _note(row, f"run {run} failed: the incident waits for a person", f"failed:{run}")
+        return Finished(name or state)
+
+    def cancelled(self, row: Row, run: str) -> Finished:
+        """Its process is dead, as a person wished: say so in Prefect and in the journal."""
+        self._api.force_state(run, "CANCELLED", "Cancelled", "the gateway stopped its process")
+        return _record_cancel(row, run)
+
+    def _go_on(self, row: Row, bound: str) -> Next:
+        """The row is bound to a run, and whoever worked on it lost the lease or died."""
+        run = self._api.run(bound)
+        if run is None or run.state == "CRASHED":
+            return self._start(row)
+        if run.state == "SCHEDULED":
+            return self._hand_over(row, run)
+        if run.state in _IN_FLIGHT:
+            return self._start(row) if self._declare_dead(run) else Wait(_FOLLOW_SECONDS)
+        if run.state == "CANCELLING":
+            return self.cancelled(row, run.id)
+        if run.state == "CANCELLED":
+            return _record_cancel(row, run.id)
+        return Finished(run.name)
+
+    def _resume(self, row: Row) -> Next:
+        """Go on with the incident's newest run, or begin a new one: both read the journal first."""
+        state = journal.read(row.incident)
+        if state.stage is Stage.CLOSED:
+            return Finished("closed already")
+        started = [fact for fact in state.facts if fact.kind is FactKind.RUN_STARTED]
+        newest = str(started[-1].data["flow_run"]) if started else last_run(row.incident)
+        run = self._api.run(newest) if newest else None
+        if run is None or run.state in _GONE:
+            return self._start(row)
+        if run.state == "PAUSED":
+            accepted = self._api.resume(run.id)
+            return self._bind(row, run) if accepted else Wait(1)
+        if run.state == "SCHEDULED":
+            return self._bind(row, run)
+        if run.state == "CANCELLING":
+            self.cancelled(row, run.id)
+            return self._start(row)
+        return self._start(row) if self._declare_dead(run) else Wait(1)
+
+    def _declare_dead(self, run: Run) -> bool:
+        """Mark a run Crashed whose child is known to be dead; False when a worker has it.
+
+        Known, because we hold the lease that its gateway extended while the child lived, and a
+        child that merely stood still is refused by the fencing token at its next change.
+        """
+        if not self._api.was_claimed_by_child(run.id):
+            return False
+        log.warning("taking over run %s of a dead child", run.id)
+        self._api.force_state(run.id, "CRASHED", "Crashed", "its warm child died")
+        return True
+
+    def _start(self, row: Row) -> Next:
+        if row.attempts >= _RUNS_PER_ROW:
+            text = f"gave up after {row.attempts} runs of {row.deployment} that crashed"
+            _note(row, text, f"gave-up:{row.key}")
+            return Finished("gave up")
+        deployment = INCIDENT if row.deployment == RESUME else row.deployment
+        after = f".after.{row.flow_run}" if row.flow_run else ""
+        escalates = deployment == ESCALATION
+        run = self._api.create_run(
+            deployment,
+            key=row.key + after,
+            name=f"escalate {row.incident}" if escalates else row.incident,
+            tags=[row.incident],
+            parameters={"incident_id": row.incident},
+        )
+        return self._bind(row, run)
+
+    def _bind(self, row: Row, run: Run) -> Next:
+        if not self._outbox.record_run(row, run.id):
+            return Wait(0)  # the lease is lost, and with it the right to start anything
+        return self._hand_over(row, run)
+
+    def _hand_over(self, row: Row, run: Run) -> HandOver:
+        deployment = INCIDENT if row.deployment == RESUME else row.deployment
+        return HandOver(run.id, self._api.deployment(deployment).entrypoint)
+
+
+def _record_cancel(row: Row, run: str) -> Finished:
+    _note(row, f"run {run} was cancelled in Prefect; its process is stopped", f"cancelled:{run}")
+    return Finished("Cancelled")
+
+
+def _note(row: Row, text: str, key: str) -> None:
+    journal.append(row.incident, FactKind.NOTE, {"text": text}, key=key)

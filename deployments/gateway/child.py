@@ -1,0 +1,106 @@
+"""A warm child: a process with Prefect and the flows imported that runs one flow at a time.
+
+    python -m deployments.gateway.child SOCKET_FD PARENT_PID MODULE...
+
+Flows run in its main thread: only there does SIGTERM end them, with the run marked Crashed. It
+never outlives the gateway. Orders and answers are lines of JSON on one socket.
+"""
+
+import ctypes
+import json
+import logging
+import os
+import signal
+import socket
+import sys
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+from uuid import UUID
+
+from prefect import Flow
+from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.schemas import OrchestrationResult
+from prefect.client.schemas.responses import SetStateStatus
+from prefect.exceptions import Abort, Pause
+from prefect.flow_engine import run_flow
+from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.states import Pending
+
+from deployments.gateway.prefect_api import CLAIMED
+from tasks.work import responder
+
+_PR_SET_PDEATHSIG = 1
+
+log = logging.getLogger("gateway.child")
+
+
+def main(arguments: list[str]) -> None:
+    """Warm up, say so, and run what is ordered until the socket closes."""
+    descriptor, parent, modules = int(arguments[0]), int(arguments[1]), arguments[2:]
+    _die_with(parent)
+    with (
+        socket.socket(fileno=descriptor) as channel,
+        channel.makefile("r", encoding="utf-8") as orders,
+        get_client(sync_client=True) as client,
+    ):
+        _warm_up(client, modules)
+        _say(channel, {"ready": os.getpid()})
+        for line in orders:
+            order = json.loads(line)
+            answer = _run(client, UUID(order["run"]), order["entrypoint"])
+            _say(channel, {"ended": order["run"], **answer})
+    responder.close()
+
+
+def _run(client: SyncPrefectClient, run: UUID, entrypoint: str) -> dict[str, Any]:
+    """Claim the run and execute it: how the claim was answered and the state at the end."""
+    claim: OrchestrationResult[Any] = client.set_flow_run_state(run, Pending(name=CLAIMED))
+    if claim.status is not SetStateStatus.ACCEPT:
+        return {"claim": claim.status.value}
+    flow_run = client.read_flow_run(run)
+    flow = _load(entrypoint)
+    try:
+        # Our lease replaces the heartbeat, which costs a second at the end of every flow.
+        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+            run_flow(flow, flow_run=flow_run, return_type="state")
+    except (Pause, Abort) as stopped:  # BaseException in Prefect; the run's state says the rest
+        log.info("run stopped: %s", type(stopped).__name__)
+    state = client.read_flow_run(run).state
+    return {
+        "claim": claim.status.value,
+        "state": state.type.value if state else "",
+        "name": (state.name or "") if state else "",
+    }
+
+
+def _load(entrypoint: str) -> Flow[..., Any]:
+    module, _, name = entrypoint.rpartition(".")
+    flow = getattr(import_module(module), name)
+    if not isinstance(flow, Flow):
+        raise TypeError(f"expected a flow at {entrypoint}, found {type(flow).__name__}")
+    return flow
+
+
+def _warm_up(client: SyncPrefectClient, modules: list[str]) -> None:
+    for module in ("prefect.task_engine", *modules):  # Prefect imports its engines late
+        import_module(module)
+    client.hello()
+    with responder.connection() as connection:
+        connection.execute("SELECT 1")
+
+
+def _die_with(parent: int) -> None:
+    """SIGKILL as soon as the parent is gone: nothing is changed without a gateway that knows."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it died before we could ask
+        sys.exit(1)
+
+
+def _say(channel: socket.socket, message: Mapping[str, Any]) -> None:
+    channel.sendall(json.dumps(message).encode() + b"\n")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,218 @@
+"""The dispatcher: one thread that carries orders from the outbox to warm children.
+
+It sleeps until PostgreSQL notifies, a child speaks, or a second has passed. Prefect away: intake
+goes on, rows wait. PostgreSQL away: nothing is taken. Neither ends the thread.
+"""
+
+import logging
+import os
+import selectors
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable, Sequence
+
+import psycopg
+
+from deployments.gateway.advance import Advance, Finished, HandOver, Next, Wait
+from deployments.gateway.children import Child
+from deployments.gateway.outbox import LEASE_SECONDS, Outbox, Row
+from deployments.gateway.prefect_api import PrefectApi
+from deployments.gateway.wakeups import Wakeups
+from tasks.clients.errors import ClientError
+
+log = logging.getLogger("gateway.dispatcher")
+
+FLOW_MODULES = ("flows.incident", "flows.escalation")
+"""What children import before they call themselves warm."""
+
+_IDLE_SECONDS = 1.0
+_RETRY_SECONDS = 2.0
+_CANCEL_LOOK_SECONDS = 1.0
+_CANCEL_GRACE_SECONDS = 5.0
+_RESTART_SECONDS = 2.0  # between two starts, so that a child that cannot start does not spin
+_STOP_GRACE_SECONDS = 10.0
+
+
+class Dispatcher:
+    """Start it, and stop it: `stop` returns when every child is dead and every row handed back."""
+
+    def __init__(
+        self,
+        api: PrefectApi,
+        *,
+        children: int,
+        modules: Sequence[str] = FLOW_MODULES,
+        stop_grace_seconds: float = _STOP_GRACE_SECONDS,
+    ) -> None:
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
+        self._api = api
+        self._outbox = Outbox(self.holder)
+        self._advance = Advance(api, self._outbox)
+        self._wanted = children
+        self._modules = tuple(modules)
+        self._grace = stop_grace_seconds
+        self._children: list[Child] = []
+        self._selector = selectors.DefaultSelector()
+        self._wakeups = Wakeups(self._selector)
+        self._stopping = threading.Event()
+        self._next_start = self._next_take = 0.0
+        self._next_cancel_look = self._next_extension = 0.0
+        self._thread = threading.Thread(target=self._run, name="dispatcher")
+
+    @property
+    def warm_children(self) -> int:
+        """Children that are warm, busy or not."""
+        return sum(child.warm for child in tuple(self._children))
+
+    @property
+    def child_pids(self) -> list[int]:
+        """Process ids of the children."""
+        return [child.process.pid for child in tuple(self._children)]
+
+    def start(self) -> None:
+        """Begin to warm children and to take rows."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take nothing new, let flows end within the grace time, then stop them."""
+        if self._thread.is_alive():
+            self._stopping.set()
+            self._wakeups.wake()
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self._guarded_turn()
+        until = time.monotonic() + self._grace
+        while any(child.row for child in self._children) and time.monotonic() < until:
+            self._listen(0.1)
+        for child in self._children:
+            child.terminate(_CANCEL_GRACE_SECONDS)
+        while self._children:
+            self._listen(0.1)
+            for child in self._children:
+                child.kill_if_late()
+        self._wakeups.close()
+        self._selector.close()
+
+    def _guarded_turn(self) -> None:
+        try:
+            self._keep_children()
+            self._wakeups.connect()
+            self._take_rows()
+            self._watch()
+            self._listen(_IDLE_SECONDS)
+        except (psycopg.OperationalError, ClientError) as error:
+            log.warning("dispatch waits: %s", error)
+            self._stopping.wait(_RETRY_SECONDS)
+
+    def _keep_children(self) -> None:
+        now = time.monotonic()
+        if now < self._next_start or len(self._children) >= self._wanted:
+            return
+        if any(child.process.poll() is not None for child in self._children):
+            return  # its socket says so in a moment
+        while len(self._children) < self._wanted:
+            child = Child.start(self._modules)
+            self._children.append(child)
+            self._selector.register(child.channel, selectors.EVENT_READ, child)
+        self._next_start = now + _RESTART_SECONDS
+
+    def _take_rows(self) -> None:
+        for child in self._children:
+            while self._may_take(child) and (row := self._outbox.take()) is not None:
+                self._work_on(row, child)
+
+    def _may_take(self, child: Child) -> bool:
+        due = time.monotonic() >= self._next_take
+        return due and child.free and not self._stopping.is_set()
+
+    def _work_on(self, row: Row, child: Child) -> None:
+        try:
+            step = self._advance.next_for(row)
+        except ClientError as error:
+            log.warning("dispatch waits: %s", error, extra={"incident": row.incident})
+            self._next_take = time.monotonic() + _RETRY_SECONDS
+            step = Wait(_RETRY_SECONDS)
+        if isinstance(step, HandOver):
+            log.info("run %s handed over", step.run, extra={"incident": row.incident})
+            child.order(row, step.run, step.entrypoint)
+        else:
+            self._settle(row, step)
+
+    def _settle(self, row: Row, step: Next) -> None:
+        if isinstance(step, Finished):
+            self._outbox.finish(row, step.result)
+            log.info("dispatch done: %s", step.result, extra={"incident": row.incident})
+        elif isinstance(step, Wait):
+            self._outbox.release(row, step.seconds)
+
+    def _settle_by(self, row: Row, decide: Callable[[], Next]) -> None:
+        """Settle a row whose child is done; what cannot be settled now is left to the lease."""
+        try:
+            self._settle(row, decide())
+        except (psycopg.OperationalError, ClientError) as error:
+            log.warning("left to the lease: %s", error, extra={"incident": row.incident})
+
+    def _watch(self) -> None:
+        """Extend leases, and stop what a person has cancelled or another gateway has taken."""
+        busy = [child for child in self._children if child.row is not None]
+        now = time.monotonic()
+        if busy and now >= self._next_extension:
+            kept = self._outbox.extend(child.row.id for child in busy if child.row)
+            for child in busy:
+                if child.row and child.row.id not in kept:
+                    log.error("lease lost", extra={"incident": child.row.incident})
+                    child.process.kill()
+            self._next_extension = now + LEASE_SECONDS / 6
+        if busy and now >= self._next_cancel_look:
+            cancelled = self._api.cancelling(child.run for child in busy)
+            for child in busy:
+                if child.run in cancelled:
+                    child.cancelled = True
+                    child.terminate(_CANCEL_GRACE_SECONDS)
+            self._next_cancel_look = now + _CANCEL_LOOK_SECONDS
+        for child in busy:
+            child.kill_if_late()
+
+    def _listen(self, seconds: float) -> None:
+        for key, _ in self._selector.select(seconds):
+            if isinstance(key.data, Child):
+                self._hear(key.data)
+            else:
+                self._wakeups.drain(key.data)
+
+    def _hear(self, child: Child) -> None:
+        messages, alive = child.messages()
+        for message in messages:
+            if "ready" in message:
+                child.warm = True
+                log.info("child %s is warm", message["ready"])
+            elif child.row is not None:
+                row, run = child.row, child.run
+                child.end_order()
+                self._conclude(row, run, message)
+        if not alive:
+            self._bury(child)
+
+    def _conclude(self, row: Row, run: str, message: dict[str, str]) -> None:
+        if message["claim"] != "ACCEPT":  # a worker was faster, or there is no free slot
+            self._settle_by(row, lambda: Wait(1))
+            return
+        state, name = message["state"], message["name"]
+        self._settle_by(row, lambda: self._advance.ended(row, run, state, name))
+
+    def _bury(self, child: Child) -> None:
+        self._selector.unregister(child.channel)
+        child.bury()
+        self._children.remove(child)
+        if child.row is None:
+            return
+        row, run = child.row, child.run
+        log.warning("child %s died", child.process.pid, extra={"incident": row.incident})
+        if child.cancelled:
+            self._settle_by(row, lambda: self._advance.cancelled(row, run))
+        else:
+            self._settle_by(row, lambda: Wait(0))

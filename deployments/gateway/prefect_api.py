@@ -1,0 +1,171 @@
+"""The few calls of Prefect's REST API that the dispatcher needs, without importing Prefect.
+
+Importing it costs seconds and a hundred megabytes, which only the warm children need.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from tasks.clients.errors import Denied, Malformed, NotFound, Transient
+from tasks.domain.errors import BadInput
+
+CLAIMED = "Claimed"
+"""Name of the Pending state by which a warm child takes a run; a worker's has another name."""
+
+_TIMEOUT_SECONDS = 5.0
+_EXCERPT = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A deployment; `entrypoint` is the module path of its flow function."""
+
+    id: str
+    entrypoint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A flow run and the state it is in, by Prefect's state type (SCHEDULED, RUNNING, ...)."""
+
+    id: str
+    state: str
+    name: str
+
+
+class PrefectApi:
+    """A client with one kept-alive connection. Not for several threads."""
+
+    def __init__(self, url: str, auth_string: str = "", api_key: str = "") -> None:
+        headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
+        user, _, password = auth_string.partition(":")
+        self._http = httpx.Client(
+            base_url=url,
+            headers=headers,
+            auth=(user, password) if auth_string else None,
+            timeout=_TIMEOUT_SECONDS,
+            transport=httpx.HTTPTransport(retries=1),
+        )
+        self._deployments: dict[str, Deployment] = {}
+
+    @classmethod
+    def from_environment(cls) -> Self:
+        """The server that PREFECT_API_URL names, as Prefect itself would take it."""
+        url = os.environ.get("PREFECT_API_URL", "")
+        if not url:
+            raise BadInput("expected PREFECT_API_URL in the environment, found none: set it")
+        return cls(
+            url,
+            os.environ.get("PREFECT_API_AUTH_STRING", ""),
+            os.environ.get("PREFECT_API_KEY", ""),
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._http.close()
+
+    def deployment(self, name: str) -> Deployment:
+        """The deployment `flow/deployment`, asked for once. Raises NotFound."""
+        known = self._deployments.get(name)
+        if known is None:
+            found = self._call("GET", f"/deployments/name/{name}")
+            known = Deployment(id=found["id"], entrypoint=found["entrypoint"] or "")
+            self._deployments[name] = known
+        return known
+
+    def create_run(
+        self,
+        deployment: str,
+        *,
+        key: str,
+        name: str,
+        tags: Iterable[str],
+        parameters: Mapping[str, Any],
+    ) -> Run:
+        """The run of this idempotency key: created Scheduled, or the one that is there."""
+        order = {
+            "name": name,
+            "tags": list(tags),
+            "parameters": dict(parameters),
+            "idempotency_key": key,
+        }
+        try:
+            return self._create(deployment, order)
+        except NotFound:  # deployed anew under another id
+            self._deployments.pop(deployment, None)
+            return self._create(deployment, order)
+
+    def run(self, run: str) -> Run | None:
+        """The run as it is now; None when it was deleted."""
+        try:
+            return _as_run(self._call("GET", f"/flow_runs/{run}"))
+        except NotFound:
+            return None
+
+    def was_claimed_by_child(self, run: str) -> bool:
+        """Whether the last one who took the run was a warm child, not a worker."""
+        states = self._call("GET", "/flow_run_states/", params={"flow_run_id": run})
+        pending = [state for state in states if state["type"] == "PENDING"]
+        newest = max(pending, key=lambda state: str(state["timestamp"]), default=None)
+        return newest is not None and newest["name"] == CLAIMED
+
+    def resume(self, run: str) -> bool:
+        """Make a suspended run Scheduled; whether Prefect accepted it."""
+        answer = self._call("POST", f"/flow_runs/{run}/resume", json={})
+        return bool(answer["status"] == "ACCEPT")
+
+    def force_state(self, run: str, state: str, name: str, message: str) -> None:
+        """Set a state past all rules: for runs whose process is known to be dead."""
+        body = {"state": {"type": state, "name": name, "message": message}, "force": True}
+        self._call("POST", f"/flow_runs/{run}/set_state", json=body)
+
+    def cancelling(self, runs: Iterable[str]) -> set[str]:
+        """Which of the runs a person wants to have stopped."""
+        wanted = {
+            "id": {"any_": list(runs)},
+            "state": {"type": {"any_": ["CANCELLING"]}},
+        }
+        found = self._call("POST", "/flow_runs/filter", json={"flow_runs": wanted})
+        return {run["id"] for run in found}
+
+    def _create(self, deployment: str, order: Mapping[str, Any]) -> Run:
+        target = self.deployment(deployment).id
+        return _as_run(self._call("POST", f"/deployments/{target}/create_flow_run", json=order))
+
+    def _call(self, method: str, path: str, **content: Any) -> Any:  # noqa: ANN401  JSON
+        try:
+            answer = self._http.request(method, path, **content)
+        except httpx.TransportError as error:
+            raise Transient(f"Prefect's API: {type(error).__name__} at {path}") from error
+        if answer.status_code == HTTPStatus.NOT_FOUND:
+            raise NotFound(f"Prefect's API knows nothing at {path}")
+        if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise Denied(f"Prefect's API refused us at {path}: check PREFECT_API_AUTH_STRING")
+        if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
+            raise Transient(f"Prefect's API answered {answer.status_code} at {path}")
+        if not answer.is_success:
+            raise Malformed(
+                f"Prefect's API answered {answer.status_code} at {path}: {answer.text[:_EXCERPT]}"
+            )
+        try:
+            return answer.json()
+        except ValueError as error:
+            raise Malformed(f"Prefect's API answered no JSON at {path}") from error
+
+
+def _as_run(value: Mapping[str, Any]) -> Run:
+    state = value.get("state") or {}
+    return Run(id=value["id"], state=state.get("type", ""), name=state.get("name", ""))

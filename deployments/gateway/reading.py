@@ -1,0 +1,171 @@
+"""What people and programs read: incidents, plans, reports, health."""
+
+import hashlib
+from collections.abc import Mapping
+from http import HTTPStatus
+from pathlib import Path as FilePath
+from typing import Annotated, Any
+
+import psycopg
+from fastapi import APIRouter, Path, Request
+from fastapi.responses import JSONResponse, Response
+
+from deployments.gateway.answers import refusal
+from deployments.gateway.decisions import IncidentId, unknown_incident
+from deployments.gateway.people import Reader
+from tasks.domain.escalation import acknowledged_at
+from tasks.domain.facts import Fact, FactKind
+from tasks.domain.incident import Incident
+from tasks.settings import settings
+from tasks.work import incidents, journal, responder
+
+router = APIRouter()
+
+_LIST_LIMIT = 50
+_MEDIA = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
+_REPORT_HEADERS = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
+        " base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "private, max-age=3600",
+}
+Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+Suffix = Annotated[str, Path(pattern=r"^(html|pdf)$")]
+
+
+@router.get("/incidents")
+def list_incidents(_: Reader) -> dict[str, Any]:
+    """The newest incidents, and what is in quarantine."""
+    count, newest = incidents.quarantined()
+    return {
+        "incidents": [
+            _summary(journal.read(known)) for known in journal.all_incidents(_LIST_LIMIT)
+        ],
+        "quarantine": {"count": count, "newest": newest},
+    }
+
+
+@router.get("/incidents/{incident}", response_model=None)
+def show_incident(incident: IncidentId, _: Reader) -> dict[str, Any] | JSONResponse:
+    """State and facts of one incident."""
+    state = journal.read(incident)
+    if not state.facts:
+        return unknown_incident(incident)
+    return _summary(state) | {
+        "severity_reason": state.severity_reason,
+        "checks": state.checks,
+        "diagnosis": state.diagnosis,
+        "holds": state.holds,
+        "clocks": state.clocks,
+        "clocks_stopped": sorted(state.clocks_stopped),
+        "plan": _plan(state),
+        "proof": state.proof,
+        "report": state.report,
+        "facts": [_fact(fact) for fact in state.facts],
+    }
+
+
+@router.get("/incidents/{incident}/plan", response_model=None)
+def show_plan(incident: IncidentId, _: Reader) -> dict[str, Any] | JSONResponse:
+    """The standing plan with its hash: exactly what an approval says yes to."""
+    state = journal.read(incident)
+    if not state.facts:
+        return unknown_incident(incident)
+    plan = _plan(state)
+    if plan is None:
+        return refusal(404, "no plan", "a plan", "none yet", f"read /incidents/{incident}")
+    return plan
+
+
+@router.get("/reports/{incident}/{sha256}.{suffix}")
+def show_report(incident: IncidentId, sha256: Sha256, suffix: Suffix) -> Response:
+    """A report, by its content's hash: who knows the hash may read it, and it is what it was."""
+    path = _reported_path(incident, suffix, sha256)
+    if path is None:
+        return refusal(404, "no such report", "a journaled report", sha256, "read /incidents")
+    content = path.read_bytes() if path.is_file() else b""
+    found = hashlib.sha256(content).hexdigest()
+    if found != sha256:
+        return refusal(409, "report altered or gone", sha256, found, f"runbook report {incident}")
+    return Response(content, media_type=_MEDIA[suffix], headers=_REPORT_HEADERS)
+
+
+@router.get("/healthz")
+def healthz() -> dict[str, str]:
+    """The process answers."""
+    return {"status": "ok"}
+
+
+@router.get("/readyz")
+def readyz(request: Request) -> JSONResponse:
+    """Whether an alert would be stored now, and a run started at once."""
+    dispatcher = request.app.state.dispatcher
+    children = dispatcher.warm_children if dispatcher is not None else 0
+    ready = {"database": _database_answers(), "children": children > 0}
+    status = HTTPStatus.OK if all(ready.values()) else HTTPStatus.SERVICE_UNAVAILABLE
+    return JSONResponse({"ready": ready, "warm_children": children}, status_code=status)
+
+
+def _database_answers() -> bool:
+    try:
+        with responder.connection() as connection:
+            return connection.execute("SELECT 1").fetchone() is not None
+    except psycopg.OperationalError:
+        return False
+
+
+def _reported_path(incident: str, suffix: str, sha256: str) -> FilePath | None:
+    """The file of a REPORTED fact, if it lies in the directory of reports."""
+    directory = settings().responder.reports.resolve()
+    for fact in journal.read(incident).facts:
+        reported = fact.data.get(suffix) if fact.kind is FactKind.REPORTED else None
+        if not isinstance(reported, Mapping) or reported.get("sha256") != sha256:
+            continue
+        named = FilePath(str(reported.get("path", "")))
+        for path in (directory / named, named):
+            if path.resolve().is_relative_to(directory) and path.is_file():
+                return path
+    return None
+
+
+def _summary(state: Incident) -> dict[str, Any]:
+    seen = acknowledged_at(state)
+    return {
+        "id": state.id,
+        "title": state.title,
+        "component": state.component,
+        "procedure": state.procedure,
+        "stage": state.stage.value,
+        "severity": state.severity.value if state.severity else None,
+        "opened_at": state.opened_at.isoformat() if state.opened_at else None,
+        "opened_by": state.opened_by,
+        "acknowledged_at": seen.isoformat() if seen else None,
+        "mitigated_at": state.mitigated_at.isoformat() if state.mitigated_at else None,
+        "closed_at": state.closed_at.isoformat() if state.closed_at else None,
+        "outcome": state.outcome,
+        "alerts": len(state.alerts),
+        "plan_hash": state.plan_hash or None,
+    }
+
+
+def _plan(state: Incident) -> dict[str, Any] | None:
+    if state.plan is None:
+        return None
+    decisions = [
+        {"decision": made.decision, "by": made.by, "at": made.at.isoformat(), "reason": made.reason}
+        for made in state.decisions_on_plan()
+    ]
+    return {"hash": state.plan_hash, "plan": state.plan.as_json(), "decisions": decisions}
+
+
+def _fact(fact: Fact) -> dict[str, Any]:
+    return {
+        "seq": fact.seq,
+        "at": fact.at.isoformat(),
+        "kind": fact.kind.value,
+        "actor": fact.actor,
+        "data": dict(fact.data),
+    }

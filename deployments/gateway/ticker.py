@@ -1,0 +1,84 @@
+"""The ticker: once a second, what time alone makes due for the open incidents.
+
+Several gateways may run; the one that holds the advisory lock acts. Nothing breaks if two do: an
+order has a unique key, a decision too. Facts are read again only when an incident has new ones.
+"""
+
+import logging
+import threading
+from datetime import UTC, datetime
+
+import psycopg
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from deployments.gateway.resumption import expire, order_resumption
+from tasks.clients.errors import ClientError
+from tasks.domain.approval import EXPIRED, Standing, standing
+from tasks.domain.escalation import due_steps
+from tasks.domain.incident import Incident
+from tasks.work import incidents, journal, responder
+
+log = logging.getLogger("gateway.ticker")
+
+_LOCK = 0x5449434B  # "TICK"
+_SECONDS = 1.0
+_NEWEST = "SELECT incident, max(seq) FROM journal WHERE incident = ANY(%s) GROUP BY incident"
+
+
+class Ticker:
+    """A thread; `stop` returns when it has ended."""
+
+    def __init__(self) -> None:
+        self._known: dict[str, tuple[int, Incident]] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="ticker")
+
+    def start(self) -> None:
+        """Begin to tick."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """End after the tick that runs."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping.wait(_SECONDS):
+            try:
+                self.tick(datetime.now(UTC))
+            except (psycopg.OperationalError, ClientError) as error:
+                log.warning("ticker waits: %s", error)
+
+    def tick(self, now: datetime) -> None:
+        """Do what is due at `now`, if no other gateway is doing it."""
+        with responder.connection() as connection, connection.transaction():
+            row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone()
+            if row is None or not row[0]:
+                return
+            for incident in self._open_incidents(connection):
+                _act_on(incident, now)
+
+    def _open_incidents(self, connection: Connection[TupleRow]) -> list[Incident]:
+        names = journal.open_incidents()
+        newest: dict[str, int] = dict(connection.execute(_NEWEST, (names,)).fetchall())
+        self._known = {
+            name: known for name, known in self._known.items() if newest.get(name) == known[0]
+        }
+        for name in names:
+            if name not in self._known:
+                self._known[name] = (newest[name], journal.read(name))
+        return [self._known[name][1] for name in names]
+
+
+def _act_on(incident: Incident, now: datetime) -> None:
+    for due in due_steps(incident, now):
+        key = f"escalate:{incident.id}:{due.step}"
+        if incidents.enqueue(incident.id, incidents.ESCALATION, key):
+            log.info("escalation due: %s", due.step, extra={"incident": incident.id})
+    decided = {made.decision for made in incident.decisions_on_plan()}
+    if standing(incident, now) is Standing.EXPIRED and EXPIRED not in decided:
+        expire(incident)
+        log.info("plan expired", extra={"incident": incident.id})
+    elif decided:
+        order_resumption(incident)

@@ -1,0 +1,323 @@
+"""The audit API of the system under care: what the runbook calls, computed from the real table.
+
+    python -m deployments.lab.audit_api
+
+Environment: LAB_API_DSN (role audit_api), LAB_API_TOKEN, LAB_API_PORT, LAB_ORIGIN,
+LAB_API_CHECKED_PER_SECOND (records of the rolling check; 0 switches it off).
+"""
+
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Annotated, Any
+
+import psycopg
+import uvicorn
+from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi.responses import JSONResponse
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from psycopg.rows import dict_row
+from pydantic import BaseModel, Field
+
+from deployments.lab import audit_checks
+from deployments.lab.audit_appender import Appender, Unavailable
+from deployments.lab.audit_checks import RollingCheck
+from deployments.lab.environment import LOOPBACK
+
+_MOST_RECORDS = 500
+_MOST_SAMPLED = 20_000
+_MOST_EVENTS = 1000
+_SUSPICIOUS_DENIALS = 5
+_RECENT = 1000
+
+_RECORDS = (
+    "SELECT seq, event_id, event_type, session_id, timestamp, event_data, integrity_hash"
+    " FROM audit_events WHERE seq IN (SELECT seq FROM audit_records"
+    " WHERE %(type)s::text IS NULL OR event_type = %(type)s ORDER BY seq DESC LIMIT %(limit)s)"
+    " ORDER BY seq DESC"
+)
+_BUDGET = (
+    "SELECT event_data FROM audit_events WHERE seq = (SELECT max(seq) FROM audit_records"
+    " WHERE event_type = 'privacy_budget_update')"
+)
+_DENIALS = (
+    "SELECT event_data ->> 'user' AS user, count(*) AS denied, min(timestamp) AS first,"
+    " max(timestamp) AS last, array_agg(DISTINCT event_data ->> 'address') AS addresses"
+    " FROM audit_events WHERE seq IN (SELECT seq FROM audit_records"
+    " WHERE event_type = 'access_attempt') AND event_data ->> 'outcome' = 'denied'"
+    " GROUP BY 1 HAVING count(*) >= %s ORDER BY denied DESC LIMIT 100"
+)
+_GRANTS = (
+    "SELECT has_table_privilege('audit_records', 'UPDATE')"
+    " OR has_table_privilege('audit_records', 'DELETE')"
+    " OR has_table_privilege('audit_records', 'TRUNCATE') AS too_much"
+)
+
+
+class Event(BaseModel):
+    """One event as a component reports it; the API adds its place in the log."""
+
+    event_id: str = Field(min_length=1, max_length=64)
+    event_type: str = Field(pattern="^[a-z_]{1,64}$")
+    session_id: str = Field(min_length=1, max_length=128)
+    timestamp: str = Field(max_length=40)
+    data: dict[str, Any]
+
+
+class Batch(BaseModel):
+    """Events that are written together or not at all."""
+
+    events: list[Event] = Field(min_length=1, max_length=_MOST_EVENTS)
+
+
+@dataclass(slots=True)
+class Metrics:
+    """What /metrics shows. `up` is Prometheus's own series about the scrape."""
+
+    registry: CollectorRegistry
+    requests: Counter
+    seconds: Histogram
+    records: Gauge
+    passed: Gauge
+    refused_logins: Counter
+    write_errors: Counter
+
+    @classmethod
+    def new(cls) -> "Metrics":
+        """Fresh series in a registry of their own."""
+        registry = CollectorRegistry()
+        names = ["method", "endpoint", "status"]
+        return cls(
+            registry,
+            Counter("http_requests", "Requests answered.", names, registry=registry),
+            Histogram(
+                "http_request_duration_seconds", "Time to answer.", ["endpoint"], registry=registry
+            ),
+            Gauge("audit_records_total", "Records acknowledged or found.", registry=registry),
+            Gauge("audit_log_integrity_check_passed", "1 or 0: last check.", registry=registry),
+            Counter("authentication_failures", "Wrong or missing tokens.", registry=registry),
+            Counter("audit_log_write_errors", "Batches that were refused.", registry=registry),
+        )
+
+
+@dataclass(slots=True)
+class Service:
+    """What the endpoints share."""
+
+    dsn: str
+    token: str
+    appender: Appender
+    check: RollingCheck
+    metrics: Metrics
+
+    def acknowledged(self) -> int:
+        """Records that were acknowledged or found at the start; 0 when nothing is known."""
+        try:
+            return self.appender.head().size
+        except Unavailable:
+            return 0
+
+    @contextmanager
+    def database(self) -> Iterator[psycopg.Connection]:
+        """A read-only connection for one request; a database that is away is a 503."""
+        try:
+            with psycopg.connect(
+                self.dsn,
+                autocommit=True,
+                connect_timeout=3,
+                options="-c default_transaction_read_only=on -c statement_timeout=60000",
+            ) as connection:
+                yield connection
+        except psycopg.Error as error:
+            raise HTTPException(503, f"the database does not answer: {str(error)[:200]}") from error
+
+
+def create_app(
+    dsn: str, token: str, origin: str, *, checked_per_second: int = 0, hold_seconds: float = 30.0
+) -> FastAPI:
+    """The application over one database."""
+    service = Service(
+        dsn, token, Appender(dsn, origin, hold_seconds), RollingCheck(dsn, checked_per_second),
+        Metrics.new(),
+    )  # fmt: skip
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        service.check.start()
+        yield
+        service.check.stop()
+        service.appender.close()
+
+    app = FastAPI(title="RLHF Audit Trail", docs_url=None, redoc_url=None, lifespan=lifespan)
+    _measure(app, service.metrics)
+    _add_open_routes(app, service)
+    api = APIRouter(prefix="/api/v1", dependencies=[Depends(_bearer(service))])
+    _add_log_routes(api, service)
+    _add_check_routes(api, service)
+    app.include_router(api)
+    return app
+
+
+def _bearer(service: Service) -> Callable[..., None]:
+    def check(authorization: Annotated[str, Header()] = "") -> None:
+        expected = f"Bearer {service.token}".encode()
+        if not secrets.compare_digest(authorization.encode(errors="replace"), expected):
+            service.metrics.refused_logins.inc()
+            raise HTTPException(401, "a bearer token is required", {"WWW-Authenticate": "Bearer"})
+
+    return check
+
+
+def _measure(app: FastAPI, metrics: Metrics) -> None:
+    @app.middleware("http")
+    async def measure(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        began = time.perf_counter()
+        response = await call_next(request)
+        route = request.scope.get("route")
+        endpoint = getattr(route, "path", "unmatched")  # never the raw path: that is unbounded
+        metrics.requests.labels(request.method, endpoint, str(response.status_code)).inc()
+        metrics.seconds.labels(endpoint).observe(time.perf_counter() - began)
+        return response
+
+
+def _add_open_routes(app: FastAPI, service: Service) -> None:
+    @app.get("/health")
+    @app.get("/health/ready")
+    def health() -> JSONResponse:
+        now = datetime.now(UTC).isoformat()
+        try:
+            with service.database() as connection:
+                connection.execute("SELECT 1 FROM audit_records LIMIT 1")
+        except HTTPException as error:
+            return JSONResponse(
+                {"status": "unhealthy", "timestamp": now, "reason": error.detail}, 503
+            )
+        return JSONResponse({"status": "healthy", "timestamp": now})
+
+    @app.get("/metrics")
+    def metrics() -> Response:
+        service.metrics.records.set(service.acknowledged())
+        service.metrics.passed.set(int(service.check.passed))
+        return Response(generate_latest(service.metrics.registry), media_type="text/plain")
+
+
+def _add_log_routes(api: APIRouter, service: Service) -> None:
+    @api.post("/audit/records")
+    def append(batch: Batch) -> list[dict[str, Any]]:
+        try:
+            receipts = service.appender.append([event.model_dump() for event in batch.events])
+        except Unavailable as error:
+            service.metrics.write_errors.inc()
+            raise HTTPException(503, str(error), {"Retry-After": "1"}) from error
+        return [asdict(receipt) for receipt in receipts]
+
+    @api.get("/audit/head")
+    def head() -> dict[str, Any]:
+        try:
+            known = service.appender.head()
+        except Unavailable as error:
+            raise HTTPException(503, str(error)) from error
+        return {"size": known.size, "leaf": known.leaf.hex()}
+
+    @api.get("/audit/records")
+    def records(
+        limit: Annotated[int, Query(ge=1, le=_MOST_RECORDS)] = 100,
+        event_type: Annotated[str | None, Query(pattern="^[a-z_]{1,64}$")] = None,
+    ) -> dict[str, Any]:
+        with service.database() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            found = cursor.execute(_RECORDS, {"type": event_type, "limit": limit}).fetchall()
+        return {"records": found, "count": len(found)}
+
+    @api.get("/privacy/config")
+    def privacy() -> dict[str, Any]:
+        with service.database() as connection:
+            row = connection.execute(_BUDGET).fetchone()
+        if row is None or not isinstance(row[0], dict):
+            raise HTTPException(404, "no privacy budget was recorded yet")
+        spent = row[0]
+        remaining = round(spent["total_epsilon"] - spent["consumed_epsilon"], 6)
+        return {**spent, "remaining_epsilon": remaining}
+
+    @api.get("/users/activity/suspicious")
+    def suspicious() -> dict[str, Any]:
+        with service.database() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            found = cursor.execute(_DENIALS, (_SUSPICIOUS_DENIALS,)).fetchall()
+        return {"users": found, "count": len(found), "denials_at_least": _SUSPICIOUS_DENIALS}
+
+
+def _add_check_routes(api: APIRouter, service: Service) -> None:
+    @api.get("/audit/integrity/verify")
+    def verify(
+        sample_size: Annotated[int, Query(ge=1, le=_MOST_SAMPLED)] = 1000,
+        full: bool = False,  # noqa: FBT001, FBT002  a query parameter
+    ) -> dict[str, Any]:
+        acknowledged = service.acknowledged()  # first: the table only grows meanwhile
+        with service.database() as connection:
+            size = max(audit_checks.size_of(connection), acknowledged)
+            if full:
+                tally = audit_checks.check_range(connection, 0, size)
+            else:
+                tally = audit_checks.check_sample(connection, size, sample_size)
+        service.check.conclude(tally, whole=full)
+        looked = max(tally.records + tally.found, 1)
+        return {
+            "status": "failed" if tally.found else "verified",
+            "records_verified": tally.records,
+            "integrity_score": round(1 - tally.found / looked, 6),
+            "anomalies_detected": tally.found,
+            "anomalies": tally.anomalies,
+        }
+
+    @api.get("/audit/merkle/verify")
+    def merkle() -> dict[str, Any]:
+        with service.database() as connection:
+            size, stored, computed = audit_checks.roots(connection)
+        return {
+            "status": "valid" if stored == computed else "invalid",
+            "tree_size": size,
+            "root_hash": stored.hex(),
+            "recomputed_root": computed.hex(),
+        }
+
+    @api.get("/system/integrity/check")
+    def system() -> dict[str, Any]:
+        acknowledged = service.acknowledged()
+        with service.database() as connection:
+            size = audit_checks.size_of(connection)
+            tally = audit_checks.check_range(connection, max(size - _RECENT, 0), size)
+            row = connection.execute(_GRANTS).fetchone()
+        checks = {
+            "recent_records": tally.found == 0,
+            "no_acknowledged_record_missing": acknowledged <= size,
+            "append_only_role": row is not None and not row[0],
+            "last_integrity_check": service.check.passed,
+        }
+        return {"status": "ok" if all(checks.values()) else "failed", "checks": checks}
+
+
+def main() -> None:
+    """Serve until SIGTERM."""
+    app = create_app(
+        os.environ["LAB_API_DSN"],
+        os.environ["LAB_API_TOKEN"],
+        os.environ["LAB_ORIGIN"],
+        checked_per_second=int(os.environ.get("LAB_API_CHECKED_PER_SECOND", "2000")),
+    )
+    uvicorn.run(
+        app,
+        host=LOOPBACK,
+        port=int(os.environ["LAB_API_PORT"]),
+        log_level="warning",
+        access_log=False,
+        timeout_graceful_shutdown=2,
+    )
+
+
+if __name__ == "__main__":
+    main()

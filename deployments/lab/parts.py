@@ -1,0 +1,184 @@
+"""What a lab consists of, and what others need to know of it: settings, addresses, the sealer."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from deployments.lab import prefect_server, template
+from deployments.lab.cache import CacheServer
+from deployments.lab.environment import LOOPBACK, free_port, require_loopback
+from deployments.lab.memory import memory_of
+from deployments.lab.patient import DATABASE
+from deployments.lab.postgres import PostgresServer, binaries, new_password
+from deployments.lab.processes import Child, Processes
+from deployments.lab.prometheus import PrometheusServer
+from deployments.lab.s3 import ObjectServer
+from deployments.lab.services import Service, Writer, sealers_job
+from deployments.lab.state import StateDirectory
+from tasks.domain.ledger import NoteSigner
+
+ORIGIN = "rlhf-audit-trail"
+RESPONDER_KEY = "rlhf-audit-runbook"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How large the lab is, and what of it is started.
+
+    `records` fill the table, the share `backup_at` of them before the backup is taken; `rate` is
+    what the writer appends a second. Without `prefect` there is no gateway either. `state` and
+    `reports` default to places of the lab's own.
+    """
+
+    records: int = 50_000
+    backup_at: float = 0.9
+    seed: int = 20_260_302
+    rate: int = 200
+    prefect: bool = True
+    gateway: bool = True
+    writer: bool = True
+    state: Path | None = None
+    reports: Path | None = None
+    checked_per_second: int = 2000
+
+
+class Parts:
+    """The parts of one lab. Those without a value here are there once the lab is entered."""
+
+    directory: StateDirectory
+    processes: Processes
+    patient: PostgresServer
+    responder: PostgresServer
+    objects: ObjectServer
+    cache: CacheServer
+    api: Service
+    chat: Service
+    writer: Writer
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.prometheus: PrometheusServer | None = None
+        self.gateway: Child | None = None
+        self.worker: Child | None = None
+        self.people: dict[str, str] = {}
+        self.backup_size = self.sealed_size = 0
+        self.backup_key = ""
+        self.alert_token = new_password()
+        self.ports = {"gateway": free_port(), "prefect": free_port()}
+        self.signers = {name: NoteSigner.generate(name) for name in (ORIGIN, RESPONDER_KEY)}
+
+    @property
+    def path(self) -> Path:
+        """The state directory."""
+        return self.directory.path
+
+    @property
+    def reports(self) -> Path:
+        """Where reports are written; kept after the lab's end."""
+        return self.options.reports or self.path / "reports"
+
+    @property
+    def gateway_url(self) -> str:
+        """Our service: alerts, approvals, incident pages."""
+        return f"http://{LOOPBACK}:{self.ports['gateway']}"
+
+    @property
+    def prefect_url(self) -> str:
+        """Prefect's UI; its API is below `/api`."""
+        return f"http://{LOOPBACK}:{self.ports['prefect']}"
+
+    @property
+    def log_key(self) -> str:
+        """Verifier key of the sealer, which signs checkpoints and backup manifests."""
+        return self.signers[ORIGIN].verifier.encoded
+
+    @property
+    def reader_dsn(self) -> str:
+        """The patient's database, read-only."""
+        return self.patient.dsn("audit_reader", DATABASE)
+
+    @property
+    def recovery_dsn(self) -> str:
+        """The patient's maintenance database, as the role that may restore and rename."""
+        return self.patient.dsn("audit_recovery", "postgres")
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """All settings for children of ours and for this process; secrets included."""
+        known = {
+            "RUNBOOK_LAB": "true",
+            "RUNBOOK_API__URL": self.api.url,
+            "RUNBOOK_API__TOKEN": self.api.token,
+            "RUNBOOK_DATABASE__READER_DSN": self.reader_dsn,
+            "RUNBOOK_DATABASE__RECOVERY_DSN": self.recovery_dsn,
+            "RUNBOOK_DATABASE__NAME": DATABASE,
+            "RUNBOOK_DATABASE__CLIENT_BINARIES": str(binaries()),
+            "RUNBOOK_CACHE__URL": self.cache.url,
+            "RUNBOOK_METRICS__PROMETHEUS_URL": self.prometheus.url if self.prometheus else "",
+            **self.objects.store_environment("responder"),
+            "RUNBOOK_LEDGER__ORIGIN": ORIGIN,
+            "RUNBOOK_LEDGER__LOG_KEY": self.log_key,
+            "RUNBOOK_RESPONDER__DSN": self.responder.dsn(
+                template.RESPONDER_ROLE, template.RESPONDER_DATABASE
+            ),
+            "RUNBOOK_RESPONDER__SIGNING_KEY_FILE": str(self.path / "responder.key"),
+            "RUNBOOK_RESPONDER__REPORTS": str(self.reports),
+            "RUNBOOK_CHAT__URL": f"{self.chat.url}/api",
+            "RUNBOOK_CHAT__TOKEN": self.chat.token,
+            "RUNBOOK_GATEWAY__URL": self.gateway_url,
+            "RUNBOOK_GATEWAY__ALERT_TOKENS": json.dumps([self.alert_token]),
+        }
+        for name, value in known.items():
+            if name.endswith(("_URL", "__URL")) and value:
+                require_loopback(value)
+        if self.options.prefect:
+            home = self.path / "prefect"
+            known |= prefect_server.client_environment(self.ports["prefect"], home)
+        return known
+
+    def memory_bytes(self) -> int:
+        """Memory of all processes of the lab, shared pages counted once."""
+        return memory_of(self.processes.pids())
+
+    def summary(self) -> list[str]:
+        """What runs and where, a line each, without secrets."""
+        lines = [
+            f"audit API          {self.api.url}",
+            f"PostgreSQL         {LOOPBACK}:{self.patient.port}/{DATABASE}",
+            f"S3                 {self.objects.url}",
+            f"records            {self.options.records}, sealed {self.sealed_size}",
+            f"backup             {self.backup_key}, {self.backup_size} records",
+        ]
+        if self.prometheus is None:
+            lines.append("Prometheus         not installed: firing alerts are Unknown")
+        else:
+            lines.append(f"Prometheus         {self.prometheus.url}")
+        if self.options.prefect:
+            lines.append(f"Prefect UI         {self.prefect_url}")
+        if self.gateway is not None:
+            lines.append(f"gateway            {self.gateway_url}")
+        return lines
+
+    def seal_now(self) -> int:
+        """Seal what is not sealed yet, as the sealer; the size of the sealed log."""
+        self.sealed_size = int(sealers_job(self.processes, "sealer", self.sealers_variables()))
+        return self.sealed_size
+
+    def back_up_now(self) -> str:
+        """Take a signed backup, as the sealer; its key."""
+        self.backup_key = sealers_job(self.processes, "backup", self.sealers_variables())
+        return self.backup_key
+
+    def sealers_signer(self) -> NoteSigner:
+        """The log's signing key: for tests that play the sealer, never for the responder."""
+        return self.signers[ORIGIN]
+
+    def sealers_variables(self) -> dict[str, str]:
+        """What the sealer's programs need: its own login, access key and signing key."""
+        return {
+            **self.objects.store_environment("sealer"),
+            "RUNBOOK_LEDGER__ORIGIN": ORIGIN,
+            "LAB_SEALER_DSN": self.patient.dsn("sealer", DATABASE),
+            "LAB_SEALER_KEY_FILE": str(self.path / "sealer.key"),
+            "LAB_PG_DUMP": str(binaries() / "pg_dump"),
+        }

@@ -1,0 +1,56 @@
+"""The patient's database: roles of least privilege, the table, and a fast way to fill it."""
+
+from collections.abc import Iterable
+from importlib.resources import files
+
+import psycopg
+from psycopg import sql
+
+from deployments.lab.dataset import Row
+from deployments.lab.postgres import PostgresServer
+
+DATABASE = "rlhf_audit"
+OWNER = "audit_owner"
+
+_LOGINS = {
+    "audit_api": "",  # appends and reads, cannot change or remove
+    "audit_reader": "",  # checks, verification, evidence
+    "audit_recovery": "CREATEDB",  # may restore, rename and end sessions; no superuser
+    "sealer": "",  # reads what it signs
+}
+_COPY = "COPY audit_records (seq, record, leaf, event_type) FROM STDIN (FORMAT BINARY)"
+
+
+def set_up(server: PostgresServer) -> None:
+    """Roles, the database and its schema in a running, empty cluster."""
+    with server.connect() as connection:
+        connection.execute(sql.SQL("CREATE ROLE {} NOLOGIN").format(sql.Identifier(OWNER)))
+    for role, attributes in _LOGINS.items():
+        server.add_login(role, attributes)
+    with server.connect() as connection:
+        connection.execute("GRANT audit_owner, pg_signal_backend TO audit_recovery")
+        connection.execute("GRANT pg_read_all_stats TO audit_reader, audit_recovery")
+        connection.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(
+                sql.Identifier(DATABASE), sql.Identifier(OWNER)
+            )
+        )
+    schema = files("deployments.lab").joinpath("schema.sql").read_bytes()
+    with server.connect(DATABASE) as connection:
+        connection.execute("SET ROLE audit_owner")
+        connection.execute(schema)
+
+
+def load(server: PostgresServer, rows: Iterable[Row]) -> None:
+    """Write rows past the API, as the owner: only to fill an empty lab."""
+    with server.connect(DATABASE) as connection:
+        connection.execute("SET ROLE audit_owner")
+        _copy(connection, rows)
+        connection.execute("ANALYZE audit_records")
+
+
+def _copy(connection: psycopg.Connection, rows: Iterable[Row]) -> None:
+    with connection.cursor().copy(_COPY) as copy:
+        copy.set_types(["int8", "bytea", "bytea", "text"])
+        for row in rows:
+            copy.write_row(row)

@@ -1,0 +1,214 @@
+"""The whole embedded stack: the system under care and the responder's own servers.
+
+    with Lab(Options(records=5000), progress=print) as lab:
+        ...
+
+Entering starts everything and puts `lab.environment` into this process's environment; leaving
+stops everything. What does not depend on each other starts at once, in threads.
+"""
+
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from types import FrameType, TracebackType
+from typing import Any, NoReturn, Self
+
+from deployments.lab import activation, dataset, prefect_server, prometheus, s3, template
+from deployments.lab.cache import CacheServer
+from deployments.lab.environment import LOOPBACK
+from deployments.lab.parts import ORIGIN, RESPONDER_KEY, Options, Parts
+from deployments.lab.patient import DATABASE, load, set_up
+from deployments.lab.postgres import PATIENT, SUPERUSER, PostgresServer
+from deployments.lab.processes import Processes, sweep
+from deployments.lab.prometheus import PrometheusServer
+from deployments.lab.s3 import ObjectServer
+from deployments.lab.services import Service, Writer
+from deployments.lab.state import StateDirectory, private_file
+from tasks.work import people, responder
+
+__all__ = ["APPROVER", "ORIGIN", "Lab", "Options"]
+
+APPROVER = "demo approver (simulated)"
+
+_TOKEN_VALID = timedelta(hours=12)
+_DATA = ("patient", "responder", "s3", "cache", "prometheus", "prefect")
+
+
+class Lab(Parts):
+    """A running lab."""
+
+    def __init__(
+        self,
+        options: Options | None = None,
+        progress: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        super().__init__(options or Options())
+        self._progress = progress
+        self._old_handler: Any = None
+
+    def __enter__(self) -> Self:
+        self.directory = StateDirectory.take(self.options.state)
+        try:
+            sweep(self.path)
+            s3.remove_sockets(self.path / "s3")
+            self.directory.clear()
+            self.processes = Processes(self.directory)
+        except BaseException:
+            self.directory.release()
+            raise
+        self._threads = ThreadPoolExecutor(8, thread_name_prefix="lab")
+        try:
+            self._catch_sigterm()
+            self._start()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """End every process and remove the data; logs and reports stay until the next lab."""
+        activation.deactivate(self)
+        self.processes.stop_all()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+        sweep(self.path)
+        s3.remove_sockets(self.path / "s3")
+        for name in _DATA:
+            shutil.rmtree(self.path / name, ignore_errors=True)
+        if self._old_handler is not None:
+            signal.signal(signal.SIGTERM, self._old_handler)
+        self.directory.release()
+
+    def _start(self) -> None:
+        self._prepare()
+        submit = self._threads.submit
+        responding = submit(self._start_responder)
+        database = submit(self._start_patient)
+        objects = submit(self._start_one, "S3", self.objects)
+        others = [
+            submit(self._start_one, "Valkey", self.cache),
+            submit(self._start_one, "chat", self.chat),
+        ]
+        rows = dataset.rows(self.options.records, self.options.seed, ORIGIN)
+        database.result()
+        objects.result()
+        others.append(submit(self._start_running, responding))
+        self._fill(rows)
+        others.append(submit(self._start_api))
+        with self._timed("sealing the log"):
+            self.seal_now()
+        for part in (responding, *others):
+            part.result()
+        activation.activate(self)
+        responder.migrate()
+        self.people[APPROVER] = people.add_person(APPROVER, "approver", _TOKEN_VALID)
+        if self.options.writer:
+            self.writer.start()
+
+    def _prepare(self) -> None:
+        """Make the parts, with their ports and tokens, and the keys; nothing is started."""
+        for name, key in (("sealer", ORIGIN), ("responder", RESPONDER_KEY)):
+            private_file(self.path / f"{name}.key", self.signers[key].encoded + "\n")
+        self.reports.mkdir(parents=True, exist_ok=True)
+        self.objects = ObjectServer(self.path / "s3", self.processes)
+        self.cache = CacheServer(self.path / "cache", self.processes)
+        self.chat = Service("chat", "chat", self.processes, probe="/_messages")
+        self.api = Service("api", "audit_api", self.processes)
+        self.writer = Writer(
+            self.processes, self.api, self.path / "acked.log", self.options.rate, self.options.seed
+        )
+        program = prometheus.installed()
+        if program is not None:
+            target = f"{LOOPBACK}:{self.api.port}"
+            directory = self.path / "prometheus"
+            self.prometheus = PrometheusServer(directory, self.processes, program, target)
+
+    def _start_one(self, name: str, part: ObjectServer | CacheServer | Service) -> None:
+        with self._timed(name):
+            part.start()
+
+    def _start_patient(self) -> None:
+        with self._timed("PostgreSQL of the patient"):
+            data = self.path / "patient"
+            password = template.copy_cluster(template.plain_cluster(self.processes), data)
+            self.patient = PostgresServer(
+                "patient-postgres", data, self.processes, PATIENT, {SUPERUSER: password}
+            )
+            self.patient.start()
+            self.patient.add_login(SUPERUSER)
+            set_up(self.patient)
+
+    def _start_responder(self) -> None:
+        with self._timed("PostgreSQL of the responder"):
+            kind = template.responder_cluster if self.options.prefect else template.plain_cluster
+            self.responder = template.start_responder(
+                self.processes, self.path / "responder", kind(self.processes, self._progress)
+            )
+        if self.options.prefect:
+            with self._timed("Prefect server"):
+                home = self.path / "prefect"
+                home.mkdir()
+                prefect_server.start_server(
+                    self.processes,
+                    self.ports["prefect"],
+                    home,
+                    self.responder.dsn(template.PREFECT_ROLE, template.PREFECT_DATABASE),
+                    migrated=True,
+                )
+
+    def _start_running(self, responding: Future[None]) -> None:
+        """The worker and the gateway, as soon as Prefect answers; nothing of ours waits for sealing."""
+        responding.result()
+        if not self.options.prefect:
+            return
+        self.worker = prefect_server.start_worker(self.processes, self.environment)
+        if self.options.gateway:
+            with self._timed("gateway"):
+                self.gateway = prefect_server.start_gateway(
+                    self.processes, self.environment, self.gateway_url
+                )
+
+    def _start_api(self) -> None:
+        self.api.variables = {
+            "LAB_API_DSN": self.patient.dsn("audit_api", DATABASE),
+            "LAB_ORIGIN": ORIGIN,
+            "LAB_API_CHECKED_PER_SECOND": str(self.options.checked_per_second),
+        }
+        self._start_one("audit API", self.api)
+        if self.prometheus is not None:
+            with self._timed("Prometheus"):
+                self.prometheus.start()
+
+    def _fill(self, rows: list[dataset.Row]) -> None:
+        self.backup_size = round(len(rows) * self.options.backup_at)
+        with self._timed(f"{len(rows)} records, a backup after {self.backup_size}"):
+            load(self.patient, rows[: self.backup_size])
+            self.back_up_now()
+            load(self.patient, rows[self.backup_size :])
+
+    @contextmanager
+    def _timed(self, what: str) -> Iterator[None]:
+        began = time.monotonic()
+        yield
+        self._progress(f"{what} ... {time.monotonic() - began:.1f} s")
+
+    def _catch_sigterm(self) -> None:
+        """Let SIGTERM end the `with` block as Ctrl-C does; only the main thread may."""
+        if threading.current_thread() is threading.main_thread():
+            self._old_handler = signal.signal(signal.SIGTERM, _exit)
+
+
+def _exit(number: int, _: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)

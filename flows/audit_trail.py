@@ -1,0 +1,58 @@
+"""Runbook: Component-Specific Procedures / Audit Trail Issues."""
+
+from tasks.evidence import seal_evidence
+
+from flows.database_recovery import recover_database
+from flows.integrity import verify_integrity
+from tasks.audit_log import production_target
+from tasks.domain.incident import Incident
+from tasks.domain.ledger import Status
+from tasks.domain.outcome import Ending, Outcome
+from tasks.domain.severity import assess_alteration
+from tasks.journal import assign_severity, read_incident, set_hold
+from tasks.notifications import notify_compliance
+
+
+def handle_audit_trail_issues(incident: Incident) -> Outcome:
+    """Diagnosis; then restore from backup if data loss, and notify the compliance team.
+
+    The Merkle tree is never rebuilt over the original (that would destroy evidence): what is
+    damaged is preserved first, and the log is restored beside it.
+    """
+    if incident.diagnosis is None:
+        verify_integrity(incident.id)
+        incident = read_incident(incident.id)
+    verdict = incident.diagnosis or {}
+    match verdict.get("verdict"):
+        case Status.VERIFIED:
+            return Outcome(
+                Ending.NO_ACTION,
+                f"all {verdict['checkpoint']['size']} signed records are as they were signed; "
+                "nothing was changed",
+            )
+        case Status.TAMPERED:
+            preserve(incident)
+            return recover_database(incident.id)
+        case _:
+            return Outcome(
+                Ending.MANUAL,
+                f"the audit log could not be verified ({verdict.get('reason', 'unknown')}): "
+                "a person must look; nothing was changed",
+            )
+
+
+def preserve(incident: Incident) -> None:
+    """Before anything is touched: hold every change, seal the damaged state, tell compliance."""
+    verdict = incident.diagnosis or {}
+    target = production_target()
+    if target in incident.evidence:
+        return
+    altered, missing = verdict["altered"], verdict["missing"]
+    assign_severity(incident.id, assess_alteration(altered, missing))
+    set_hold(incident.id, target, f"{altered} audit records altered, {missing} missing: proven")
+    seal_evidence(incident.id, target)
+    notify_compliance.submit(
+        incident.id,
+        f"{incident.id}: proven damage to the audit log, {altered} records altered and {missing} "
+        "missing. The damaged state is sealed; a restore is being planned.",
+    )

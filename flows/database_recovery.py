@@ -1,0 +1,77 @@
+"""Runbook: Recovery Procedures / Data Recovery / Database Recovery.
+
+As its author meant: beside production and never over the evidence, verified against what was
+signed and not by a COUNT(*), and put into service by a rename.
+"""
+
+from prefect import flow
+
+from tasks.artifacts import show_plan
+from tasks.audit_log import production_target
+from tasks.backups import (
+    carry_over_newer_records,
+    list_backups,
+    plan_recovery,
+    recovery_door,
+    restore_beside_production,
+    swap_databases,
+    verify_restored_log,
+)
+from tasks.domain.approval import Standing
+from tasks.domain.outcome import Ending, Outcome
+from tasks.journal import (
+    declare_incident,
+    plan_standing,
+    propose_plan,
+)
+from tasks.notifications import ask_for_approval
+
+
+@flow(name="database-recovery", flow_run_name="recover {incident_id}", persist_result=False)
+def recover_database(incident_id: str | None = None) -> Outcome:
+    """Plan, and once a person has approved exactly that plan, carry it out and prove it.
+
+    Started by hand without an incident, it opens one, whose own run stops at its plan.
+    """
+    if incident_id is None:
+        opened = declare_incident(
+            "Declared by hand: recover the database", "audit-trail", "audit_trail"
+        )
+        return Outcome(Ending.MANUAL, f"{opened} was opened; it will stop at its plan")
+    match plan_standing(incident_id):
+        case Standing.APPROVED:
+            return carry_out(incident_id)
+        case Standing.WAITING:
+            return Outcome(Ending.AWAITING, "the plan waits for a decision")
+        case Standing.DENIED:
+            return Outcome(Ending.DENIED, "the plan was denied; nothing was changed")
+        case Standing.EXPIRED:
+            return Outcome(Ending.EXPIRED, "the plan expired undecided; nothing was changed")
+        case _:
+            return propose(incident_id)
+
+
+def propose(incident_id: str) -> Outcome:
+    """List available backups, choose, and write down exactly what would be done."""
+    backups = list_backups()
+    planned = plan_recovery(incident_id, backups)
+    if planned.plan is None:
+        return Outcome(Ending.MANUAL, planned.reason)
+    plan_hash = propose_plan(incident_id, planned.plan, planned.dry_run)
+    show_plan(incident_id, planned.plan)
+    ask_for_approval.submit(incident_id, f"{incident_id}: plan {plan_hash[:12]} needs a decision")
+    return Outcome(Ending.AWAITING, f"plan {plan_hash[:12]} waits for a decision")
+
+
+def carry_out(incident_id: str) -> Outcome:
+    """Restore beside production, prove, carry newer records over, swap, prove again."""
+    with recovery_door(incident_id, production_target()) as passage:
+        restore_beside_production(passage)
+        carry_over_newer_records(passage)
+        swap_databases(passage)
+    proof = verify_restored_log(incident_id)
+    return Outcome(
+        Ending.RESTORED,
+        f"the log in service reproduces the signed root of {proof['size']} records; "
+        f"{proof['records']} records in all, {proof['records_lost']} lost",
+    )

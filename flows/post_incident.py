@@ -1,0 +1,14 @@
+"""Runbook: Post-Incident Procedures. What only people know is asked for in the report."""
+
+from prefect import flow
+from tasks.evidence import write_report
+
+from tasks.artifacts import link_report
+
+
+@flow(name="post-incident", flow_run_name="report {incident_id}", persist_result=False)
+def write_post_incident_report(incident_id: str) -> str:
+    """Generate incident report: HTML and PDF from the journal; its address."""
+    written = write_report(incident_id)
+    link_report(incident_id, written.url)
+    return written.url

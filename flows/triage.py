@@ -1,0 +1,60 @@
+"""Runbook: Immediate Response (First 15 minutes)."""
+
+from prefect import flow
+from prefect.futures import wait
+
+from flows.privacy_incident import tell_dpo
+from tasks.artifacts import show_checks
+from tasks.audit_api import check_api_health
+from tasks.cache import check_cache
+from tasks.database import check_database
+from tasks.domain.incident import Incident
+from tasks.domain.observation import Observation
+from tasks.domain.policy import DPO_CLOCK
+from tasks.domain.severity import assess_alerts, assess_checks
+from tasks.journal import assign_severity, read_incident
+from tasks.metrics import check_firing_alerts
+from tasks.notifications import make_channel, notify_on_call
+
+
+@flow(name="triage", flow_run_name="triage {incident_id}", persist_result=False)
+def triage(incident_id: str) -> str:
+    """Immediate Response of one incident; what it saw is in the journal. Changes nothing."""
+    return respond_at_once(read_incident(incident_id))
+
+
+def respond_at_once(incident: Incident) -> str:
+    """All three steps. Called by the incident's own run, so that its first checks come at once."""
+    seen = initial_assessment(incident.id)
+    severity = initial_triage(incident, seen)
+    communicate(incident, severity)
+    return severity
+
+
+def initial_assessment(incident_id: str) -> list[Observation]:
+    """1. Initial Assessment: everything at once, each with its own time-out."""
+    looks = [
+        check_api_health.submit(incident_id),
+        check_database.submit(incident_id),
+        check_cache.submit(incident_id),
+        check_firing_alerts.submit(incident_id),
+    ]
+    wait(looks)
+    return [look.result() for look in looks]
+
+
+def initial_triage(incident: Incident, seen: list[Observation]) -> str:
+    """3. Initial Triage: affected components and severity, with the rule that fired."""
+    assign_severity(incident.id, assess_alerts(incident.alerts))
+    severity = assign_severity(incident.id, assess_checks(seen))
+    show_checks(incident.id, seen)
+    return severity.value if severity else "P2"
+
+
+def communicate(incident: Incident, severity: str) -> None:
+    """2. Communication: a channel, then the on-call engineer. Chat never delays the response."""
+    channel = make_channel.submit(incident.id)
+    text = f"{incident.id}, severity {severity}: {incident.title}"
+    notify_on_call.submit(incident.id, text, return_state=False, wait_for=[channel])
+    if DPO_CLOCK in incident.clocks:
+        tell_dpo(incident)

@@ -1,0 +1,149 @@
+"""Connections to PostgreSQL servers under care, with every psycopg error translated.
+
+Functions take the connection as an argument; `connect` is the one place that opens one. Session
+settings bound what a connection can do to the server: statements and locks time out by default.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from psycopg import Connection, conninfo, sql
+from psycopg.rows import TupleRow
+
+from tasks.clients.errors import ClientError, Conflict, Denied, Malformed, NotFound, Transient
+
+APPLICATION = "runbook"
+
+_BY_CLASS: tuple[tuple[type[psycopg.Error], type[ClientError], str], ...] = (
+    (psycopg.errors.InsufficientPrivilege, Denied, "PostgreSQL refused"),
+    (psycopg.errors.InvalidPassword, Denied, "PostgreSQL refused the login"),
+    (psycopg.errors.InvalidAuthorizationSpecification, Denied, "PostgreSQL refused the login"),
+    (psycopg.errors.LockNotAvailable, Transient, "a lock was not granted in time"),
+    (psycopg.errors.UndefinedTable, NotFound, "not there"),
+    (psycopg.errors.UndefinedColumn, NotFound, "not there"),
+    (psycopg.errors.UndefinedObject, NotFound, "not there"),
+    (psycopg.errors.InvalidCatalogName, NotFound, "not there"),
+    (psycopg.errors.ObjectInUse, Conflict, "in use"),
+    (psycopg.errors.DuplicateDatabase, Conflict, "there already"),
+    (psycopg.errors.DuplicateTable, Conflict, "there already"),
+    (psycopg.errors.IntegrityError, Conflict, "contradicts what is there"),
+    (psycopg.errors.ObjectNotInPrerequisiteState, Conflict, "not in the state that it needs"),
+    (psycopg.OperationalError, Transient, "PostgreSQL did not answer"),
+    (psycopg.Error, Malformed, "expected PostgreSQL to carry it out, found"),
+)
+_REFUSED_LOGINS = ("password authentication failed", "no pg_hba.conf entry", "permission denied")
+_EXCERPT = 300
+_SEARCH_PATH = "-c search_path=pg_catalog,public"
+
+
+def translate(error: psycopg.Error, doing: str) -> ClientError:
+    """Our error for a psycopg error, by SQLSTATE; `doing` says what was tried.
+
+    libpq reports a failed login without a SQLSTATE, so there its message decides.
+    """
+    text = " ".join(str(error).split())[:_EXCERPT]
+    if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
+        if any(mark in text for mark in _REFUSED_LOGINS):
+            return Denied(f"{doing}: PostgreSQL refused the login: {text}")
+        if 'database "' in text and "does not exist" in text:
+            return NotFound(f"{doing}: not there: {text}")
+    ours, reason = next((ours, why) for theirs, ours, why in _BY_CLASS if isinstance(error, theirs))
+    return ours(f"{doing}: {reason}: {text}")
+
+
+@contextmanager
+def translated(doing: str) -> Iterator[None]:
+    """Translate psycopg errors that are raised inside; `doing` becomes the message's beginning."""
+    try:
+        yield
+    except psycopg.Error as error:
+        raise translate(error, doing) from error
+
+
+@contextmanager
+def connect(
+    dsn: str,
+    *,
+    timeout_seconds: float,
+    statement_seconds: float | None = None,
+    autocommit: bool = True,
+) -> Iterator[Connection[TupleRow]]:
+    """A connection that is closed at the end; errors of the body are translated as well.
+
+    `timeout_seconds` bounds connecting, `statement_seconds` each statement (None: no bound, for
+    bulk work). Without autocommit the body is one transaction, committed when it ends well.
+    """
+    where = describe(dsn)
+    bound = 0 if statement_seconds is None else round(statement_seconds * 1000)
+    with translated(f"{where}: connect"):
+        connection = psycopg.connect(
+            dsn,
+            autocommit=autocommit,
+            connect_timeout=max(2, round(timeout_seconds)),  # libpq's own minimum
+            application_name=APPLICATION,
+            # "options" of the DSN come first, so that ours hold; so do they against settings of
+            # the database or role, with which a superuser could put other functions before ours.
+            options=f"{_options(dsn)} {_SEARCH_PATH} -c statement_timeout={bound}".strip(),
+        )
+    with translated(where), connection:
+        yield connection
+
+
+def dsn_of(dsn: str, database: str) -> str:
+    """The same server and role, another database."""
+    return conninfo.make_conninfo(dsn, dbname=database)
+
+
+def describe(dsn: str) -> str:
+    """Server, database and role for messages; never the password."""
+    parts = conninfo.conninfo_to_dict(dsn)
+    host = parts.get("host", "localhost")
+    return f"{parts.get('user', '')}@{host}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
+
+
+def environment(dsn: str) -> dict[str, str]:
+    """The DSN as libpq's environment variables: so no password stands in an argument list."""
+    names = {
+        "host": "PGHOST",
+        "hostaddr": "PGHOSTADDR",
+        "port": "PGPORT",
+        "user": "PGUSER",
+        "password": "PGPASSWORD",
+        "dbname": "PGDATABASE",
+        "sslmode": "PGSSLMODE",
+        "sslrootcert": "PGSSLROOTCERT",
+        "sslcert": "PGSSLCERT",
+        "sslkey": "PGSSLKEY",
+        "passfile": "PGPASSFILE",
+        "connect_timeout": "PGCONNECT_TIMEOUT",
+    }
+    parts = conninfo.conninfo_to_dict(dsn)
+    return {names[key]: str(value) for key, value in parts.items() if key in names}
+
+
+def table_exists(connection: Connection[TupleRow], table: str) -> bool:
+    """Whether the table exists; `table` with its schema."""
+    row = connection.execute("SELECT to_regclass(%s)", (table,)).fetchone()
+    return row is not None and row[0] is not None
+
+
+def lock_against_writers(
+    connection: Connection[TupleRow], table: str, timeout_seconds: float
+) -> None:
+    """SHARE ROW EXCLUSIVE: readers go on, writers wait, until the transaction ends.
+
+    Raises Transient when other sessions keep it from being granted in time.
+    """
+    connection.execute(
+        "SELECT set_config('lock_timeout', %s, true)", (f"{round(timeout_seconds * 1000)}ms",)
+    )
+    connection.execute(
+        sql.SQL("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE").format(
+            sql.Identifier(*table.split("."))
+        )
+    )
+
+
+def _options(dsn: str) -> str:
+    return str(conninfo.conninfo_to_dict(dsn).get("options", ""))

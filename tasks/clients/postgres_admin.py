@@ -1,0 +1,250 @@
+"""Whole databases of a server: their state, making, renaming, closing and freeing them.
+
+Everything here runs on a connection to the maintenance database, in autocommit, as a role that is
+no superuser: it owns the databases through a group role and may signal others' backends.
+"""
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import psycopg
+from psycopg import Connection, sql
+from psycopg.rows import TupleRow
+
+from tasks.clients.errors import Conflict, Denied, Transient
+
+_STATES = """
+SELECT d.oid::bigint, d.datname, pg_get_userbyid(d.datdba), d.datallowconn,
+       coalesce(shobj_description(d.oid, 'pg_database'), '')
+  FROM pg_database d WHERE d.datname = ANY(%s)
+"""
+_SESSIONS = """
+SELECT a.pid, a.usename, coalesce(a.application_name, ''), coalesce(r.rolsuper, false)
+  FROM pg_stat_activity a LEFT JOIN pg_roles r ON r.oid = a.usesysid
+ WHERE a.datname = %s AND a.usesysid IS NOT NULL AND a.pid <> pg_backend_pid()
+ ORDER BY a.pid
+"""
+_TEMPLATE = """
+SELECT pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype, datlocale
+  FROM pg_database WHERE datname = %s
+"""
+_GRANTS = """
+SELECT acl.privilege_type, acl.is_grantable,
+       CASE WHEN acl.grantee = 0 THEN NULL ELSE pg_get_userbyid(acl.grantee) END
+  FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) acl
+ WHERE d.datname = %s
+"""
+_SETTINGS = """
+SELECT s.setrole::bigint, pg_get_userbyid(s.setrole), unnest(s.setconfig)
+  FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = %s
+"""
+_PROVIDERS = {"b": "builtin", "c": "libc", "i": "icu"}
+_PRIVILEGES = frozenset({"CONNECT", "CREATE", "TEMPORARY"})
+_POLL_SECONDS = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseState:
+    """One database as the server's catalogue shows it; `comment` is empty without one."""
+
+    oid: int
+    name: str
+    owner: str
+    allows_connections: bool
+    comment: str
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A client's session on a database; superusers' sessions cannot be ended by us."""
+
+    pid: int
+    role: str
+    application: str
+    superuser: bool
+
+    def __str__(self) -> str:
+        kind = "superuser " if self.superuser else ""
+        return f"{kind}{self.role} (pid {self.pid}, application {self.application[:80]!r})"
+
+
+def databases(connection: Connection[TupleRow], names: Sequence[str]) -> dict[str, DatabaseState]:
+    """Those of `names` that exist."""
+    rows = connection.execute(_STATES, (list(names),)).fetchall()
+    return {row[1]: DatabaseState(*row) for row in rows}
+
+
+def create_database(
+    connection: Connection[TupleRow], name: str, owner: str, like: str | None
+) -> None:
+    """Make an empty database with the encoding and locale of `like` (the server's, if None)."""
+    statement = sql.SQL("CREATE DATABASE {} TEMPLATE template0 OWNER {}").format(
+        sql.Identifier(name), sql.Identifier(owner)
+    )
+    row = connection.execute(_TEMPLATE, (like,)).fetchone() if like else None
+    if row is not None:
+        encoding, provider, collate, ctype, locale = row
+        statement += sql.SQL(" ENCODING {} LOCALE_PROVIDER {} LC_COLLATE {} LC_CTYPE {}").format(
+            sql.Literal(encoding),
+            sql.Identifier(_PROVIDERS[provider]),
+            sql.Literal(collate),
+            sql.Literal(ctype),
+        )
+        if locale is not None:
+            option = {"i": "ICU_LOCALE", "b": "BUILTIN_LOCALE"}[provider]
+            statement += sql.SQL(" " + option + " {}").format(sql.Literal(locale))
+    connection.execute(statement)
+
+
+def drop_database(connection: Connection[TupleRow], name: str) -> None:
+    """Drop a scratch database; the caller has proven that it is ours."""
+    connection.execute(sql.SQL("DROP DATABASE IF EXISTS {}").format(sql.Identifier(name)))
+
+
+def comment_on(connection: Connection[TupleRow], name: str, text: str) -> None:
+    """Set the database's comment: our mark, which renaming keeps."""
+    connection.execute(
+        sql.SQL("COMMENT ON DATABASE {} IS {}").format(sql.Identifier(name), sql.Literal(text))
+    )
+
+
+def allow_connections(connection: Connection[TupleRow], name: str, *, allowed: bool) -> None:
+    """Open or close the door for new sessions, superusers' included; open ones stay."""
+    connection.execute(
+        sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS {}").format(
+            sql.Identifier(name), sql.SQL("true" if allowed else "false")
+        )
+    )
+
+
+def rename_databases(
+    connection: Connection[TupleRow], renames: Sequence[tuple[str, str, str]]
+) -> None:
+    """(from, to, new comment) for each, all in one transaction: no client sees half of it.
+
+    Raises Conflict when a session that is not ours to end is still connected.
+    """
+    with connection.transaction():
+        for old, new, comment in renames:
+            comment_on(connection, old, comment)
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
+                    sql.Identifier(old), sql.Identifier(new)
+                )
+            )
+
+
+def copy_grants(connection: Connection[TupleRow], source: str, target: str) -> None:
+    """Give `target` the database privileges of `source`: a dump of one database holds none."""
+    rows = connection.execute(_GRANTS, (source,)).fetchall()
+    connection.execute(
+        sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(target))
+    )
+    for privilege, grantable, role in rows:
+        if privilege not in _PRIVILEGES:
+            raise Conflict(f"expected a database privilege, found {privilege!r} on {source}")
+        connection.execute(
+            sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
+                sql.SQL(privilege),
+                sql.Identifier(target),
+                sql.SQL("PUBLIC") if role is None else sql.Identifier(role),
+                sql.SQL(" WITH GRANT OPTION" if grantable else ""),
+            )
+        )
+
+
+def copy_settings(connection: Connection[TupleRow], source: str, target: str) -> list[str]:
+    """Give `target` the settings of `source` (ALTER DATABASE ... SET); what could not be copied.
+
+    Settings for one role in one database need rights over that role, which we lack: they come
+    back as text, for the report.
+    """
+    left: list[str] = []
+    for role_oid, role, setting in connection.execute(_SETTINGS, (source,)).fetchall():
+        name, _, value = setting.partition("=")
+        if role_oid:
+            left.append(f"ALTER ROLE {role} IN DATABASE {target} SET {name}")
+            continue
+        parts = [sql.Literal(part.strip().strip('"')) for part in value.split(",")]
+        values = sql.SQL(", ").join(parts) if name in _LISTS else sql.Literal(value)
+        try:
+            connection.execute(
+                sql.SQL("ALTER DATABASE {} SET {} TO {}").format(
+                    sql.Identifier(target), sql.Identifier(*name.split(".")), values
+                )
+            )
+        except psycopg.errors.InsufficientPrivilege:
+            left.append(f"ALTER DATABASE {target} SET {name}")
+    return left
+
+
+_LISTS = frozenset({"search_path", "temp_tablespaces", "session_preload_libraries"})
+
+
+def sessions(connection: Connection[TupleRow], database: str) -> list[Session]:
+    """Client sessions on the database, except the asking one."""
+    rows = connection.execute(_SESSIONS, (database,)).fetchall()
+    return [Session(*row) for row in rows]
+
+
+def end_sessions(
+    connection: Connection[TupleRow],
+    database: str,
+    *,
+    keep: Iterable[int] = (),
+    timeout_seconds: float,
+) -> int:
+    """End every session on the database but `keep` (pids) and wait until they are gone; how many.
+
+    Raises Denied, naming them, when sessions are left that we may not end, Transient when some do
+    not go in time. New sessions must have been forbidden before.
+    """
+    kept, ended = frozenset(keep), set[int]()
+    deadline = time.monotonic() + timeout_seconds
+    while True:
+        left = [each for each in sessions(connection, database) if each.pid not in kept]
+        if not left:
+            return len(ended)
+        protected = [each for each in left if each.superuser]
+        if protected:
+            raise Denied(
+                f"expected that every session on {database} may be ended, found "
+                f"{', '.join(map(str, protected))}: ask their owners to disconnect, then try again"
+            )
+        for each in left:
+            if each.pid not in ended:
+                _end(connection, each)
+                ended.add(each.pid)
+        if time.monotonic() > deadline:
+            raise Transient(
+                f"expected the sessions on {database} to end within {timeout_seconds} s, found "
+                f"{', '.join(map(str, left))}: try again"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _end(connection: Connection[TupleRow], session: Session) -> None:
+    try:
+        connection.execute("SELECT pg_terminate_backend(%s)", (session.pid,))
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Denied(
+            f"expected that {session} may be ended, found that it is not ours to end: "
+            "ask its owner to disconnect, then try again"
+        ) from error
+
+
+def missing_privileges(
+    connection: Connection[TupleRow], table: str, needed: Mapping[str, Sequence[str]]
+) -> list[str]:
+    """What of `needed` (role -> privileges on `table`) roles lack, as "role: PRIVILEGE"."""
+    lacking: list[str] = []
+    for role, privileges in needed.items():
+        for privilege in privileges:
+            row = connection.execute(
+                "SELECT has_table_privilege(oid, %s, %s) FROM pg_roles WHERE rolname = %s",
+                (table, privilege, role),
+            ).fetchone()
+            if row is None or not row[0]:
+                lacking.append(f"{role}: {privilege}")
+    return lacking

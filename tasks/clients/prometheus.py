@@ -1,0 +1,41 @@
+"""Prometheus's HTTP API (v1)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.clients import http
+from tasks.clients.errors import Malformed
+from tasks.settings import MetricsSettings
+
+
+@dataclass(frozen=True, slots=True)
+class FiringAlert:
+    """An alert that Prometheus says is firing; texts are hostile input."""
+
+    name: str
+    severity: str
+    category: str
+    active_at: str
+
+
+def firing_alerts(metrics: MetricsSettings) -> list[FiringAlert]:
+    """`GET /api/v1/alerts`, those in state firing."""
+    answer = http.call(
+        "GET",
+        f"{metrics.prometheus_url}/api/v1/alerts",
+        timeout_seconds=metrics.timeout_seconds,
+    )
+    try:
+        alerts: list[dict[str, Any]] = answer.value["data"]["alerts"]
+        return [
+            FiringAlert(
+                name=str(alert["labels"].get("alertname", "")),
+                severity=str(alert["labels"].get("severity", "")),
+                category=str(alert["labels"].get("category", "")),
+                active_at=str(alert.get("activeAt", "")),
+            )
+            for alert in alerts
+            if alert.get("state") == "firing"
+        ]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise Malformed(f"expected Prometheus's alerts, found {type(error).__name__}") from error

@@ -1,0 +1,153 @@
+"""What a verification says: findings with codes, and one verdict over them."""
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+
+class Code(StrEnum):
+    """What was found. The values are a stable contract with reports and programs."""
+
+    MODIFIED = "MODIFIED"
+    DELETED = "DELETED"
+    INSERTED = "INSERTED"
+    REORDERED = "REORDERED"
+    TRUNCATED = "TRUNCATED"
+    SEQ_MISMATCH = "SEQ_MISMATCH"
+    CHAIN_BREAK = "CHAIN_BREAK"
+    NONCANONICAL = "NONCANONICAL"
+    UNPARSEABLE = "UNPARSEABLE"
+    SEGMENT_DIGEST = "SEGMENT_DIGEST"
+    SEGMENT_TORN = "SEGMENT_TORN"
+    TILES_BAD = "TILES_BAD"
+    BAD_CHECKPOINT = "BAD_CHECKPOINT"
+    BAD_SIGNATURE = "BAD_SIGNATURE"
+    QUORUM = "QUORUM"
+    STALE = "STALE"
+    ROLLBACK = "ROLLBACK"
+    FORK = "FORK"
+    SPLIT_VIEW = "SPLIT_VIEW"
+    AHEAD = "AHEAD"
+    UNSIGNED_TAIL = "UNSIGNED_TAIL"
+    LOST = "LOST"
+    SOURCE_MISSING = "SOURCE_MISSING"
+
+
+INFORMATIONAL = frozenset({Code.UNSIGNED_TAIL})
+"""Codes that do not speak against the log."""
+
+
+MISSING = frozenset({Code.DELETED, Code.TRUNCATED, Code.LOST})
+"""Codes of records that are not there; `count` says how many."""
+
+ALTERED = frozenset(
+    {
+        Code.MODIFIED,
+        Code.INSERTED,
+        Code.REORDERED,
+        Code.SEQ_MISMATCH,
+        Code.CHAIN_BREAK,
+        Code.NONCANONICAL,
+        Code.UNPARSEABLE,
+    }
+)
+"""Codes of records that are not what was written; `count` says how many."""
+
+
+class Status(StrEnum):
+    """`verified`: everything signed is as signed. `unverifiable`: could not tell."""
+
+    VERIFIED = "verified"
+    TAMPERED = "tampered"
+    UNVERIFIABLE = "unverifiable"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One deviation: `count` consecutive records from `first` (seq) in `source`.
+
+    `source` is "table", "store", "directory", "api" or "anchor"; `first` is None when the finding
+    is about a whole artefact, which `detail` names. `expected` and `found` are hex hashes.
+    """
+
+    code: Code
+    source: str
+    first: int | None = None
+    count: int = 1
+    detail: str = ""
+    expected: str = ""
+    found: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-able; empty fields left out."""
+        pairs = {
+            "code": self.code.value,
+            "source": self.source,
+            "seq": self.first,
+            "count": self.count,
+            "detail": self.detail,
+            "expected": self.expected,
+            "found": self.found,
+        }
+        return {name: value for name, value in pairs.items() if value not in (None, "")}
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Outcome of verifying one source. `records` were hashed, `signed` of them under the head."""
+
+    status: Status
+    source: str
+    records: int
+    signed: int
+    findings: tuple[Finding, ...] = ()
+    origin: str = ""
+    root: str = ""
+    seconds: float = 0.0
+    bytes: int = 0
+    reason: str = field(default="")
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-able, for `--json` and the journal."""
+        return {
+            "verdict": self.status.value,
+            "source": self.source,
+            "records": self.records,
+            "findings": [finding.as_json() for finding in self.findings],
+            "checkpoint": {"origin": self.origin, "size": self.signed, "root": self.root},
+            "seconds": round(self.seconds, 4),
+            "bytes": self.bytes,
+            "reason": self.reason,
+        }
+
+    def damaged(self) -> tuple[int, int]:
+        """(records altered or slipped in, records missing), by the findings about the table."""
+        about = [finding for finding in self.findings if finding.source == "table"]
+        return (
+            sum(finding.count for finding in about if finding.code in ALTERED),
+            sum(finding.count for finding in about if finding.code in MISSING),
+        )
+
+
+_WORST = (Status.TAMPERED, Status.UNVERIFIABLE, Status.VERIFIED)
+
+
+def combine(table: Verdict, store: Verdict) -> Verdict:
+    """One verdict over the table and the object store: the worse status, all findings.
+
+    Sizes and hashes are the table's; both were compared with the same signed checkpoint.
+    """
+    status = min(table.status, store.status, key=_WORST.index)
+    reasons = [verdict.reason for verdict in (table, store) if verdict.reason]
+    return Verdict(
+        status=status,
+        source=f"{table.source}+{store.source}",
+        records=table.records,
+        signed=table.signed,
+        findings=table.findings + store.findings,
+        origin=table.origin or store.origin,
+        root=table.root or store.root,
+        seconds=max(table.seconds, store.seconds),
+        bytes=table.bytes + store.bytes,
+        reason="; ".join(dict.fromkeys(reasons)),
+    )

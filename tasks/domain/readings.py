@@ -1,0 +1,77 @@
+"""Everything that a report is written from: the facts of one incident, read once into tables."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from tasks.domain import report_changes as changes
+from tasks.domain import report_tables as seen
+from tasks.domain.approval import APPROVED
+from tasks.domain.damage import Damage, read_damage
+from tasks.domain.incident import Incident
+from tasks.domain.metrics import Figure, Phase, measure, phases
+from tasks.domain.timeline import TimelineRow, timeline
+
+
+@dataclass(frozen=True, slots=True)
+class Readings:
+    """Tables over the same facts; see the modules that read them."""
+
+    timeline: tuple[TimelineRow, ...]
+    phases: tuple[Phase, ...]
+    figures: tuple[Figure, ...]
+    severities: tuple[seen.SeverityRow, ...]
+    alerts: tuple[seen.AlertRow, ...]
+    checks: tuple[seen.CheckRow, ...]
+    damage: Damage
+    holds: tuple[changes.HoldRow, ...]
+    evidence: tuple[seen.EvidenceRow, ...]
+    plans: tuple[changes.PlanRow, ...]
+    decisions: tuple[changes.DecisionRow, ...]
+    steps: tuple[changes.StepRow, ...]
+    restored: changes.RestoreRow | None
+    proofs: tuple[changes.ProofRow, ...]
+    clocks: tuple[seen.ClockRow, ...]
+    messages: tuple[seen.MessageRow, ...]
+
+    def figure(self, key: str) -> Figure:
+        """A time figure by its key."""
+        return next(figure for figure in self.figures if figure.key == key)
+
+    @property
+    def proof(self) -> changes.ProofRow | None:
+        """The last proof: what the report believes."""
+        return self.proofs[-1] if self.proofs else None
+
+    @property
+    def lost(self) -> int | None:
+        """Records that could not be saved, by the last proof that speaks of losses."""
+        told = [proof.lost_count for proof in self.proofs if proof.lost_count is not None]
+        return told[-1] if told else None
+
+    @property
+    def approvals(self) -> tuple[changes.DecisionRow, ...]:
+        """Decisions that said yes."""
+        return tuple(made for made in self.decisions if made.decision == APPROVED)
+
+
+def read(incident: Incident, now: datetime) -> Readings:
+    """The tables of an incident; `now` matters only to clocks that still run."""
+    facts = incident.facts
+    return Readings(
+        timeline=timeline(facts),
+        phases=phases(facts),
+        figures=measure(facts),
+        severities=seen.severities(facts),
+        alerts=seen.alerts(facts),
+        checks=seen.checks(facts),
+        damage=read_damage(facts),
+        holds=changes.holds(facts),
+        evidence=seen.evidence(facts),
+        plans=changes.plans(facts),
+        decisions=changes.decisions(facts),
+        steps=changes.steps(facts),
+        restored=changes.restored(facts),
+        proofs=changes.proofs(facts),
+        clocks=seen.clocks(facts, now),
+        messages=seen.messages(facts),
+    )

@@ -1,0 +1,71 @@
+"""The plan of a database recovery, in words that a person can say yes to."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from tasks.domain.plan import Plan, PlanStep
+from tasks.domain.restore import Backup, DatabaseNames, RestoreNumbers
+
+RESTORE = "recovery.db.restore"
+CARRY_OVER = "recovery.db.carry-over"
+SWAP = "recovery.db.swap"
+
+
+def plan_database_recovery(
+    incident: str,
+    backup: Backup,
+    names: DatabaseNames,
+    numbers: RestoreNumbers,
+    observed: Mapping[str, Any],
+    expires_at: datetime,
+) -> Plan:
+    """The steps of `recovery.db.*`. Nothing is destroyed: production is renamed and kept."""
+    return Plan(
+        incident=incident,
+        procedure="database_recovery",
+        summary=(
+            f"Restore {names.production} beside production: {numbers.from_backup} records from "
+            f"{backup.key}, {numbers.from_segments} from sealed segments, the unsigned tail from "
+            "the damaged table where its chain proves it; then swap by rename"
+        ),
+        steps=(
+            PlanStep(
+                RESTORE,
+                f"restore {backup.key} (SHA-256 {backup.sha256[:12]}) into a new database, "
+                "complete it from the sealed segments and prove the signed root",
+                names.scratch,
+                "nothing",
+            ),
+            PlanStep(
+                CARRY_OVER,
+                "copy newer records that the chain proves, with a tombstone and a signed list for "
+                "each that is lost",
+                names.scratch,
+                "nothing",
+            ),
+            PlanStep(
+                SWAP,
+                f"hold writers still, carry the last records over, rename {names.production} to "
+                f"{names.quarantine} and {names.scratch} to {names.production} in one transaction",
+                names.production,
+                "nothing; sessions on the database end, and writers wait about a second",
+            ),
+        ),
+        observed=observed,
+        will_be_lost=numbers.will_be_lost,
+        expires_at=expires_at,
+    )
+
+
+def dry_run(backups: int, unusable: int, numbers: RestoreNumbers, head_size: int) -> list[str]:
+    """What looking without touching has shown, line by line."""
+    missing = numbers.lost_at_most
+    return [
+        f"{backups} backups found, {unusable} of them unusable",
+        f"signed head: {head_size} records; it continues the anchor",
+        f"would restore {numbers.from_backup} records from the backup",
+        f"would add {numbers.from_segments} records from sealed segments",
+        f"would carry over up to {numbers.unsigned_tail} unsigned records, {missing} missing now",
+        f"size afterwards: {numbers.size_after} records; no seq is used twice",
+    ]

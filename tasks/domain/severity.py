@@ -1,0 +1,134 @@
+"""Severity by the runbook's "Incident Classification", as rules that name themselves.
+
+The served system's alerts say critical, high or warning; the runbook says P0 to P3. The label is
+a hint of urgency, never the level: the level comes from what the alert is about and from what the
+checks saw. It rises as facts come in and falls only by a person.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from tasks.domain.alert import Alert, AlertStatus
+from tasks.domain.observation import Health, Observation
+
+
+class Severity(StrEnum):
+    """P0 critical (immediate), P1 high (1 h), P2 medium (4 h), P3 low (24 h)."""
+
+    P0 = "P0"
+    P1 = "P1"
+    P2 = "P2"
+    P3 = "P3"
+
+    def worst(self, other: "Severity") -> "Severity":
+        """The more urgent of the two."""
+        return min(self, other)
+
+
+RESPONSE_MINUTES = {Severity.P0: 0, Severity.P1: 60, Severity.P2: 240, Severity.P3: 1440}
+
+
+@dataclass(frozen=True, slots=True)
+class Assessment:
+    """A severity with the rule that fired, by its id in flows/RUNBOOK.md, and why in words."""
+
+    severity: Severity
+    rule: str
+    reason: str
+
+
+_CATEGORY_RULES: dict[str, Assessment] = {
+    "audit": Assessment(
+        Severity.P1, "class.p1.audit-integrity", "an alert about the integrity of the audit trail"
+    ),
+    "privacy": Assessment(
+        Severity.P0, "class.p0.privacy-violation", "an alert about a privacy violation"
+    ),
+    "compliance": Assessment(
+        Severity.P0, "class.p0.compliance-failure", "an alert about compliance"
+    ),
+    "security": Assessment(
+        Severity.P1, "class.p1.authentication", "an alert about authentication or access"
+    ),
+    "performance": Assessment(
+        Severity.P2, "class.p2.performance", "an alert about performance, extent unknown"
+    ),
+    "operational": Assessment(
+        Severity.P1, "class.p1.api-errors", "an alert about errors that affect users"
+    ),
+    "infrastructure": Assessment(
+        Severity.P2, "class.p2.component", "an alert about a single component"
+    ),
+}
+
+_DATA_EXFILTRATION = "PotentialDataExfiltration"
+
+
+def assess_alert(alert: Alert) -> Assessment:
+    """What the alert alone justifies, before anything was checked."""
+    if alert.name == _DATA_EXFILTRATION:
+        return Assessment(
+            Severity.P0, "class.p0.security-breach", "an alert about a possible exfiltration"
+        )
+    rule = _CATEGORY_RULES.get(alert.category)
+    if rule is None:
+        return Assessment(
+            Severity.P2, "class.p2.component", f"category {alert.category!r} has no rule of its own"
+        )
+    if rule.severity is Severity.P0 and alert.label("severity") != "critical":
+        # A warning about a budget is not yet a violation of privacy: nearest is P1's list.
+        return Assessment(
+            Severity.P1, "class.p1.audit-integrity", rule.reason + ", not marked critical"
+        )
+    return rule
+
+
+def assess_alerts(journaled: Iterable[Mapping[str, Any]]) -> Assessment | None:
+    """The worst that an incident's journaled alerts justify; None when no alert brought it."""
+    found = [
+        assess_alert(
+            Alert(
+                fingerprint=str(data["fingerprint"]),
+                status=AlertStatus(data["status"]),
+                starts_at=datetime.fromisoformat(data["starts_at"]),
+                labels=data["labels"],
+                annotations=data["annotations"],
+            )
+        )
+        for data in journaled
+    ]
+    return min(found, key=lambda assessed: assessed.severity) if found else None
+
+
+def assess_checks(observations: Sequence[Observation]) -> Assessment | None:
+    """What the first checks justify; None when they justify nothing above the alert."""
+    failed = {seen.component for seen in observations if seen.health is Health.FAILED}
+    looked = {seen.component for seen in observations if seen.health is not Health.UNKNOWN}
+    serving = {"api", "database"}
+    if serving <= failed and len(looked) >= len(serving):
+        return Assessment(
+            Severity.P0, "class.p0.outage", f"API and database both failed: {sorted(failed)}"
+        )
+    if failed & serving:
+        return Assessment(
+            Severity.P1, "class.p1.api-errors", f"users are affected: {sorted(failed)} failed"
+        )
+    if failed:
+        return Assessment(
+            Severity.P2, "class.p2.component", f"failed, with a workaround: {sorted(failed)}"
+        )
+    return None
+
+
+def assess_alteration(altered: int, missing: int) -> Assessment | None:
+    """Proven alteration or loss of audit records is data corruption: P0."""
+    if not altered and not missing:
+        return None
+    return Assessment(
+        Severity.P0,
+        "class.p0.data-corruption",
+        f"proven: {altered} audit records altered or inserted, {missing} missing",
+    )

@@ -1,0 +1,152 @@
+"""What the flows read from the journal and write to it."""
+
+from datetime import UTC, datetime, timedelta
+
+from prefect import task
+from prefect.runtime import flow_run
+
+from tasks.domain.approval import Standing, standing
+from tasks.domain.facts import FactKind
+from tasks.domain.incident import Incident
+from tasks.domain.ledger import Verdict
+from tasks.domain.outcome import Outcome
+from tasks.domain.plan import Plan
+from tasks.domain.severity import Assessment, Severity
+from tasks.retries import CHANGE, READ
+from tasks.work import incidents, journal
+
+_FINDINGS = 100
+
+
+def read_incident(incident: str) -> Incident:
+    """The incident's state. Not a task: it is read often, and from one indexed query."""
+    return journal.read(incident)
+
+
+def plan_standing(incident: str) -> Standing:
+    """Where the standing plan is.
+
+    One that was denied or expired, and whose end an earlier run has recorded, stands no more: who
+    starts the incident again asks for a new plan.
+    """
+    state = journal.read(incident)
+    found = standing(state, datetime.now(UTC))
+    if found in {Standing.DENIED, Standing.EXPIRED} and _end_was_recorded(state):
+        return Standing.NONE
+    return found
+
+
+def _end_was_recorded(state: Incident) -> bool:
+    return any(
+        fact.kind is FactKind.NOTE and fact.data.get("ended_plan") == state.plan_hash
+        for fact in state.facts
+    )
+
+
+@task(name="Declare incident", **CHANGE)
+def declare_incident(title: str, component: str, procedure: str, *, starts_run: bool = True) -> str:
+    """Open an incident that no alert brought, and return its id.
+
+    Who pressed the button in Prefect's UI is unknown to us, so no person is named.
+    """
+    return incidents.declare(title, component, procedure, by="prefect", starts_run=starts_run)
+
+
+@task(name="Begin response", **READ)
+def begin_response(incident: str) -> None:
+    """Record that this flow run works on the incident."""
+    run = str(flow_run.id)
+    journal.append(incident, FactKind.RUN_STARTED, {"flow_run": run})
+
+
+@task(name="Assign severity", tags={"runbook:class.severity"}, **READ)
+def assign_severity(incident: str, assessed: Assessment | None) -> Severity | None:
+    """Record the severity when it is worse than what stands; it falls only by a person."""
+    stands = journal.read(incident).severity
+    if assessed is None or (stands is not None and assessed.severity >= stands):
+        return stands
+    journal.append(
+        incident,
+        FactKind.SEVERITY_ASSIGNED,
+        {
+            "severity": assessed.severity.value,
+            "rule": assessed.rule,
+            "reason": assessed.reason,
+        },
+        key=f"severity:{assessed.severity.value}",
+    )
+    return assessed.severity
+
+
+@task(name="Record diagnosis", **READ)
+def record_diagnosis(incident: str, verdict: Verdict) -> None:
+    """Record what verification found; the first hundred findings by name, the rest by number."""
+    altered, missing = verdict.damaged()
+    data = verdict.as_json()
+    journal.append(
+        incident,
+        FactKind.DIAGNOSED,
+        data
+        | {
+            "findings": data["findings"][:_FINDINGS],
+            "findings_total": len(verdict.findings),
+            "altered": altered,
+            "missing": missing,
+        },
+        key="diagnosis",
+    )
+
+
+@task(name="Set hold", tags={"runbook:breach.stop"}, **READ)
+def set_hold(incident: str, scope: str, reason: str) -> None:
+    """Refuse every change of `scope` until the evidence is sealed."""
+    review_at = datetime.now(UTC) + timedelta(hours=1)
+    journal.append(
+        incident,
+        FactKind.HOLD_SET,
+        {
+            "scope": scope,
+            "reason": reason,
+            "review_at": review_at.isoformat(),
+            "needs": "a snapshot of the damaged table, the segments and the checkpoint",
+        },
+        key=f"hold:{scope}",
+    )
+
+
+@task(name="Propose plan", **READ)
+def propose_plan(incident: str, plan: Plan, dry_run: list[str]) -> str:
+    """Record the plan and what its dry run showed; its hash, which an approval must name."""
+    journal.append(
+        incident,
+        FactKind.PLAN_PROPOSED,
+        {"plan": plan.as_json(), "hash": plan.hash, "expires_at": plan.expires_at.isoformat()},
+        key=f"plan:{plan.hash}",
+    )
+    journal.append(
+        incident, FactKind.DRY_RUN, {"hash": plan.hash, "lines": dry_run}, key=f"dry:{plan.hash}"
+    )
+    return plan.hash
+
+
+@task(name="Leave open", **READ)
+def leave_open(incident: str, outcome: Outcome) -> None:
+    """Record that this run ended without mending: a person has the next step."""
+    plan = journal.read(incident).plan_hash
+    journal.append(
+        incident,
+        FactKind.NOTE,
+        {"text": outcome.summary, "ended_plan": plan},
+        key=f"ended:{plan}:{outcome.ending}",
+    )
+
+
+@task(name="Close incident", **READ)
+def close_incident(incident: str, outcome: Outcome) -> None:
+    """Record the end."""
+    journal.append(
+        incident,
+        FactKind.CLOSED,
+        {"outcome": outcome.ending.value, "summary": outcome.summary},
+        key="closed",
+    )

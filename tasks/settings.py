@@ -1,0 +1,191 @@
+"""Every setting of ours: one frozen tree, read from `RUNBOOK_*` once; a bad value fails at start.
+
+Nested names are joined by two underscores: `RUNBOOK_DATABASE__READER_DSN`. Secrets are SecretStr
+and come from the environment (or from Prefect blocks that prefect.yaml injects into it).
+"""
+
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from tasks.domain.errors import BadInput
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ApiSettings(_Section):
+    """The audit API of the system under care."""
+
+    url: str = Field("http://localhost:8000", description="Base URL; the runbook's own default.")
+    token: SecretStr = Field(SecretStr(""), description="Bearer token; empty sends none.")
+    timeout_seconds: float = Field(
+        5.0, gt=0, le=60, description="Per request; an API that is slower than this is Failed."
+    )
+
+
+class DatabaseSettings(_Section):
+    """PostgreSQL of the system under care. Two identities: one reads, one recovers."""
+
+    reader_dsn: SecretStr = Field(
+        SecretStr("postgresql://localhost/rlhf_audit"),
+        description="Read-only role on the production database (checks, verification, evidence).",
+    )
+    recovery_dsn: SecretStr = Field(
+        SecretStr("postgresql://localhost/postgres"),
+        description="Role that may create and rename databases, on the maintenance database.",
+    )
+    name: str = Field("rlhf_audit", description="The production database's name.")
+    client_binaries: Path | None = Field(
+        None, description="Directory of pg_restore and pg_dump; else the newest installed one."
+    )
+    timeout_seconds: float = Field(
+        5.0, gt=0, le=60, description="To connect and answer a check; not for bulk work."
+    )
+    writers: tuple[str, ...] = Field(
+        ("audit_api",), description="Roles that append; they stand still during the swap."
+    )
+
+
+class CacheSettings(_Section):
+    """Redis or Valkey of the system under care."""
+
+    url: SecretStr = Field(SecretStr("redis://localhost:6379/0"), description="With password.")
+    timeout_seconds: float = Field(5.0, gt=0, le=60, description="To connect and answer PING.")
+
+
+class MetricsSettings(_Section):
+    """Prometheus of the system under care."""
+
+    prometheus_url: str = Field("", description="Base URL; empty: firing alerts are Unknown.")
+    timeout_seconds: float = Field(5.0, gt=0, le=60, description="Per query.")
+
+
+class StoreSettings(_Section):
+    """The object store: backups and sealed log of the patient, and our evidence."""
+
+    endpoint_url: str = Field("", description="Empty for AWS; else the S3 server's URL.")
+    region: str = Field("us-east-1", description="Signing region.")
+    access_key_id: SecretStr = Field(SecretStr(""), description="Reads backups, adds evidence.")
+    secret_access_key: SecretStr = Field(SecretStr(""), description="Secret of that key.")
+    backups_bucket: str = Field("rlhf-audit-trail-backups", description="The runbook's bucket.")
+    evidence_bucket: str = Field("rlhf-audit-trail-evidence", description="Object Lock enabled.")
+    audit_prefix: str = Field("audit-logs/", description="Sealed log: seg/, tile/, checkpoints/.")
+    database_prefix: str = Field("database/", description="Dumps with signed manifests.")
+    retention_days: int = Field(
+        183, ge=1, le=3650, description="Object Lock of evidence; the AI Act's minimum of logs."
+    )
+    lock_mode: str = Field(
+        "COMPLIANCE", pattern="^(COMPLIANCE|GOVERNANCE)$", description="Object Lock mode."
+    )
+
+
+class LedgerSettings(_Section):
+    """Whom we believe about the audit log. Public keys only: the responder cannot sign heads."""
+
+    origin: str = Field("rlhf-audit-trail", description="First line of every checkpoint.")
+    log_key: str = Field("", description="Verifier key of the sealer: name+hash+base64 (C2SP).")
+    backup_key: str = Field(
+        "", description="Verifier key of backup manifests; empty: the sealer signs them too."
+    )
+
+
+class ResponderSettings(_Section):
+    """Our own PostgreSQL: journal, inbox, approvals. Never the server under care."""
+
+    dsn: SecretStr = Field(
+        SecretStr("postgresql://localhost/responder"), description="Database of the responder."
+    )
+    signing_key_file: Path | None = Field(
+        None, description="Ed25519 note key (C2SP) that signs loss lists and reports; mode 0600."
+    )
+    reports: Path = Field(Path("reports"), description="Directory for HTML and PDF reports.")
+
+    def read_signing_key(self) -> SecretStr:
+        """The responder's note key. Raises BadInput when there is none or others can read it."""
+        path = self.signing_key_file
+        if path is None or not path.is_file():
+            raise BadInput(
+                "expected a signing key for loss lists, found none: set "
+                "RUNBOOK_RESPONDER__SIGNING_KEY_FILE"
+            )
+        if path.stat().st_mode & 0o077:
+            raise BadInput(f"expected {path} to be readable by its owner alone: chmod 600 {path}")
+        return SecretStr(path.read_text(encoding="utf-8").strip())
+
+
+class ChatSettings(_Section):
+    """Slack, or what answers like it."""
+
+    url: str = Field("https://slack.com/api", description="Base URL of the Web API.")
+    token: SecretStr = Field(SecretStr(""), description="Bot token; empty: chat is skipped.")
+    timeout_seconds: float = Field(5.0, gt=0, le=30, description="Per call.")
+
+
+class ContactSettings(_Section):
+    """The runbook's "Emergency Contacts", as chat handles or addresses."""
+
+    on_call: str = Field("on-call", description="First to be told.")
+    engineering_lead: str = Field("engineering-lead", description="15-30 minutes.")
+    incident_commander: str = Field("incident-commander", description="30-60 minutes.")
+    executive_team: str = Field("executive-team", description="1-2 hours.")
+    external_support: str = Field("external-support", description="2 hours and later.")
+    security_team: str = Field("security-team", description="Suspected breaches, at once.")
+    compliance_officer: str = Field("compliance-officer", description="Audit-trail incidents.")
+    dpo: str = Field("dpo", description="Privacy incidents, within one hour.")
+
+
+class GatewaySettings(_Section):
+    """The one service of ours."""
+
+    url: str = Field("http://127.0.0.1:8787", description="Where people and the command reach it.")
+    alert_tokens: tuple[SecretStr, ...] = Field(
+        (), description="Bearer tokens of Alertmanager; several, so that they can be rotated."
+    )
+    body_limit_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Of a notification.")
+    warm_children: int = Field(2, ge=1, le=16, description="Warm processes that run flows.")
+
+
+class ChangeSettings(_Section):
+    """Bounds of the one door through which changes go."""
+
+    approval_minutes: int = Field(60, ge=1, le=1440, description="Validity of a plan.")
+    per_hour: int = Field(20, ge=1, description="Changes per target and hour, at most.")
+    cooldown_minutes: int = Field(
+        15, ge=0, description="A target that one incident mended is left alone by others so long."
+    )
+    lease_seconds: int = Field(
+        120, ge=10, description="Of a target's lock; a dead holder is replaced after it."
+    )
+
+
+class Settings(BaseSettings):
+    """The tree. `lab` is set by the embedded stack alone: `--yes` works only there."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="RUNBOOK_", env_nested_delimiter="__", frozen=True, extra="forbid"
+    )
+
+    lab: bool = Field(
+        default=False, description="True only in the embedded stack, by the lab itself."
+    )
+    api: ApiSettings = ApiSettings()
+    database: DatabaseSettings = DatabaseSettings()
+    cache: CacheSettings = CacheSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    store: StoreSettings = StoreSettings()
+    ledger: LedgerSettings = LedgerSettings()
+    responder: ResponderSettings = ResponderSettings()
+    chat: ChatSettings = ChatSettings()
+    contacts: ContactSettings = ContactSettings()
+    gateway: GatewaySettings = GatewaySettings()
+    changes: ChangeSettings = ChangeSettings()
+
+
+@lru_cache(maxsize=1)
+def settings() -> Settings:
+    """The process's settings, read once from the environment."""
+    return Settings()

@@ -1,0 +1,80 @@
+"""The anchor: the last checkpoint that passed everything, kept outside the patient's reach.
+
+It lives in the responder's PostgreSQL. Whoever can replace the object store's checkpoints by
+older or forked ones cannot reach it, so a rollback or a fork shows against it.
+"""
+
+from dataclasses import dataclass
+
+from tasks.domain.errors import NotProven
+from tasks.domain.ledger import (
+    Checkpoint,
+    MerkleTree,
+    NoteVerifier,
+    ProofError,
+    open_checkpoint,
+    verify_consistency,
+)
+from tasks.work import responder
+from tasks.work.log_store import Head, LogStore, latest_head, signed_leaves
+
+_NEWEST = "SELECT note FROM anchors WHERE origin = %s ORDER BY size DESC LIMIT 1"
+_KEEP = "INSERT INTO anchors (origin, size, note) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
+_HASH = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """A kept checkpoint and the note that signs it."""
+
+    checkpoint: Checkpoint
+    note: str
+
+
+def newest(verifier: NoteVerifier, origin: str) -> Anchor | None:
+    """The newest anchor, its signature checked again; None before the first."""
+    with responder.connection() as connection:
+        row = connection.execute(_NEWEST, (origin,)).fetchone()
+    if row is None:
+        return None
+    return Anchor(open_checkpoint(row[0], verifier, origin), row[0])
+
+
+def check(log: LogStore, head: Head, verifier: NoteVerifier) -> None:
+    """Prove that the signed head continues the anchor (RFC 9162 2.1.4).
+
+    Raises NotProven when the head is older than the anchor (rollback) or is not an extension of
+    it (fork). Before the first anchor there is nothing to compare with.
+    """
+    origin = head.checkpoint.origin
+    anchor = newest(verifier, origin)
+    if anchor is None or anchor.checkpoint.size == 0:
+        return
+    old, new = anchor.checkpoint, head.checkpoint
+    if new.size < old.size:
+        raise NotProven(
+            f"ROLLBACK: expected a head of {origin} of at least {old.size} records (the anchor), "
+            f"found {new.size}: newer checkpoints were removed from the object store"
+        )
+    leaves = signed_leaves(log, new)
+    tree = MerkleTree([leaves[at : at + _HASH] for at in range(0, len(leaves), _HASH)])
+    proof = tree.consistency_proof(old.size, new.size)
+    try:
+        verify_consistency(old.size, new.size, old.root, new.root, proof)
+    except ProofError as error:
+        raise NotProven(
+            f"FORK: expected the head of {origin} at {new.size} to continue the anchor at "
+            f"{old.size}, found another history: somebody signed two logs"
+        ) from error
+
+
+def advance(log: LogStore, verifier: NoteVerifier, origin: str) -> int:
+    """Keep the newest head as anchor, after proving that it continues the last one; its size.
+
+    The caller has verified table and store against it: an anchor moves only when all passed.
+    """
+    head = latest_head(log, verifier, origin)
+    check(log, head, verifier)
+    with responder.connection() as connection:
+        connection.execute(_KEEP, (origin, head.checkpoint.size, head.note))
+    return head.checkpoint.size

@@ -1,0 +1,48 @@
+"""One check: look, time it, turn what happened into an observation, journal it.
+
+This is the one place where expected errors of a system become an answer: a component that does
+not answer is Failed, one that refuses us or talks nonsense is Unknown, with the reason.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from tasks.clients.errors import ClientError, NotFound, Transient
+from tasks.domain.facts import FactKind
+from tasks.domain.observation import Health, Observation
+from tasks.work import journal
+
+_SUMMARY_LIMIT = 300
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a probe saw."""
+
+    health: Health
+    summary: str
+    evidence: dict[str, Any] = field(default_factory=dict)
+
+
+def observe(incident: str, step: str, component: str, probe: Callable[[], Seen]) -> Observation:
+    """Run `probe` and journal what it saw; a check that was journaled before is not repeated."""
+    began = time.monotonic()
+    try:
+        seen = probe()
+    except (Transient, NotFound) as error:
+        seen = Seen(Health.FAILED, str(error))
+    except ClientError as error:
+        seen = Seen(Health.UNKNOWN, str(error))
+    observation = Observation(
+        step=step,
+        component=component,
+        health=seen.health,
+        summary=seen.summary[:_SUMMARY_LIMIT],
+        seconds=round(time.monotonic() - began, 4),
+        evidence=seen.evidence,
+    )
+    data = asdict(observation) | {"health": observation.health.value}
+    journal.append(incident, FactKind.CHECK_OBSERVED, data, key=f"check:{step}")
+    return observation

@@ -1,0 +1,218 @@
+"""Evidence before remedy: the damaged table, the segments and the checkpoint, under Object Lock.
+
+    evidence/<incident>/database/audit_records-<sha>.copy.zst   COPY BINARY of the table, zstd
+    evidence/<incident>/database/segments/<name>-<sha>          each sealed segment, byte for byte
+    evidence/<incident>/database/checkpoint-<size>.note         the newest head that verifies
+    evidence/<incident>/database/manifest.json                  all of these, written last
+
+The manifest makes the snapshot complete: while it is not there, a killed attempt is made again and
+what it had stored stays as it is, because keys carry their content's digest. The evidence is in
+clear, in a bucket that only responders read; the manifest says so.
+"""
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import zstandard
+
+from tasks.clients import postgres
+from tasks.clients.errors import Malformed, NotFound
+from tasks.clients.object_store import ObjectStore
+from tasks.domain.errors import BadInput, NotProven
+from tasks.domain.facts import RUNBOOK
+from tasks.domain.holds import Hold
+from tasks.domain.ledger.segments import MAX_STORED_BYTES
+from tasks.settings import StoreSettings
+from tasks.work import journal
+from tasks.work.log_store import Head, LogStore
+from tasks.work.recovery import TABLE
+
+_CONNECT_SECONDS = 10.0
+_MANIFEST = "manifest.json"
+_MANIFEST_BYTES = 4 * 1024 * 1024
+_VERSION = "rlhf-audit-evidence/v1"
+_COPY = "COPY public.audit_records TO STDOUT (FORMAT BINARY)"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One sealed object. `size` in bytes, `sha256` in hex, `locked_until` ISO 8601 in UTC."""
+
+    name: str
+    key: str
+    sha256: str
+    size: int
+    locked_until: str
+    version_id: str
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-able, for the journal and the manifest."""
+        return asdict(self)
+
+
+def seal_snapshot(
+    incident: str, dsn: str, log: LogStore, head: Head, store: ObjectStore, settings: StoreSettings
+) -> list[Item]:
+    """Seal what a recovery is about to replace; finds what an earlier call has sealed.
+
+    `dsn`: a role that may read the production table. The last item is the manifest. Streams
+    through a private temporary file (TMPDIR), so memory stays flat. A missing table is noted in
+    the manifest, because its absence is evidence as well. Raises NotProven when the store took
+    the objects but does not hold them locked, or no longer holds what was sealed.
+    """
+    sealing = _Sealing(incident, store, settings)
+    known = sealing.earlier()
+    if known is not None:
+        return known
+    items, missing = sealing.everything(dsn, log, head)
+    manifest = {
+        "version": _VERSION,
+        "incident": incident,
+        "source": postgres.describe(dsn),
+        "at": datetime.now(UTC).isoformat(),
+        "by": RUNBOOK,
+        "encrypted": False,
+        "items": [item.as_json() for item in items],
+        "missing": missing,
+    }
+    data = json.dumps(manifest, sort_keys=True, indent=1).encode() + b"\n"
+    items.append(sealing.put("manifest", _MANIFEST, data))
+    bucket = settings.evidence_bucket
+    if not evidence_is_sealed(store, bucket, [item.as_json() for item in items]):
+        raise NotProven(
+            f"expected {len(items)} objects locked in s3://{bucket}, found some that are not: "
+            "does the bucket have Object Lock enabled? Nothing else was changed"
+        )
+    return items
+
+
+def evidence_is_sealed(store: ObjectStore, bucket: str, items: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether every item is there now, the same version, digest and size, locked until later.
+
+    Asks the store itself; what the journal says is not enough. No items: False.
+    """
+    return bool(items) and all(_is_locked(store, bucket, item) for item in items)
+
+
+def stands(store: ObjectStore, hold: Hold) -> bool:
+    """Whether the evidence that the hold's incident sealed for its scope is really there."""
+    sealed = journal.read(hold.incident).evidence.get(hold.scope)
+    if sealed is None:
+        return False
+    return evidence_is_sealed(store, str(sealed.get("bucket", "")), sealed.get("items", ()))
+
+
+def _is_locked(store: ObjectStore, bucket: str, item: Mapping[str, Any]) -> bool:
+    try:
+        head = store.head(bucket, str(item["key"]))
+    except (NotFound, KeyError):
+        return False
+    return (
+        head.sha256 == item.get("sha256")
+        and head.size == item.get("size")
+        and head.version_id == item.get("version_id", head.version_id)
+        and head.lock_mode != ""
+        and head.retain_until is not None
+        and head.retain_until > datetime.now(UTC)
+    )
+
+
+class _Sealing:
+    """One attempt to seal one incident's snapshot, every object until the same time."""
+
+    def __init__(self, incident: str, store: ObjectStore, settings: StoreSettings) -> None:
+        self._store = store
+        self._bucket = settings.evidence_bucket
+        self._until = datetime.now(UTC) + timedelta(days=settings.retention_days)
+        self._prefix = f"evidence/{incident}/database/"
+
+    def earlier(self) -> list[Item] | None:
+        """What an earlier attempt sealed to the end, if it still stands."""
+        key = self._prefix + _MANIFEST
+        try:
+            data = self._store.get(self._bucket, key, _MANIFEST_BYTES)
+        except NotFound:
+            return None
+        try:
+            items = [Item(**item) for item in json.loads(data)["items"]]
+        except (ValueError, KeyError, TypeError) as error:
+            raise Malformed(
+                f"s3://{self._bucket}/{key}: expected our manifest, found {error}: somebody "
+                "wrote there; keep it and look"
+            ) from error
+        items.append(self._item("manifest", key))
+        if not evidence_is_sealed(self._store, self._bucket, [item.as_json() for item in items]):
+            raise NotProven(
+                f"expected the sealed items of s3://{self._bucket}/{key} to be there, locked and "
+                "unaltered, found that they are not: list the versions of each, and tell security"
+            )
+        return items
+
+    def everything(self, dsn: str, log: LogStore, head: Head) -> tuple[list[Item], list[str]]:
+        """The checkpoint, the segments and the table; and what of it is not there."""
+        note = f"checkpoint-{head.checkpoint.size}.note"
+        items = [self.put("checkpoint", note, head.note.encode())]
+        items += self._segments(log)
+        table = self._table(dsn)
+        if table is None:
+            return items, [f"{postgres.describe(dsn)} has no {TABLE}"]
+        return [*items, table], []
+
+    def put(self, name: str, path: str, data: bytes) -> Item:
+        """Store one object under Object Lock."""
+        self._store.put(self._bucket, self._prefix + path, data, retain_until=self._until)
+        return self._item(name, self._prefix + path)
+
+    def _segments(self, log: LogStore) -> list[Item]:
+        items = []
+        for path in sorted(log.paths("seg/")):
+            data = log.read(path, MAX_STORED_BYTES)
+            digest = hashlib.sha256(data).hexdigest()
+            name = path.removeprefix("seg/")
+            items.append(self.put(f"segment {name}", f"segments/{digest[:16]}-{name}", data))
+        return items
+
+    def _table(self, dsn: str) -> Item | None:
+        with tempfile.TemporaryDirectory(prefix="runbook-evidence-") as directory:
+            file = Path(directory) / "audit_records.copy.zst"
+            try:
+                _copy_table(dsn, file)
+            except NotFound:
+                return None
+            with file.open("rb") as stream:
+                digest = hashlib.file_digest(stream, "sha256").hexdigest()
+            key = f"{self._prefix}audit_records-{digest[:16]}.copy.zst"
+            stored = self._store.put_file(self._bucket, key, file, retain_until=self._until)
+            if stored != digest:
+                raise BadInput(f"{file} changed while it was read: seal again")
+        return self._item("damaged table", key)
+
+    def _item(self, name: str, key: str) -> Item:
+        head = self._store.head(self._bucket, key)
+        return Item(
+            name=name,
+            key=key,
+            sha256=head.sha256,
+            size=head.size,
+            locked_until=head.retain_until.isoformat() if head.retain_until else "",
+            version_id=head.version_id,
+        )
+
+
+def _copy_table(dsn: str, file: Path) -> None:
+    """Every column of every row as PostgreSQL holds it, compressed on the way."""
+    compressor = zstandard.ZstdCompressor(level=3, write_checksum=True)
+    with (
+        postgres.connect(dsn, timeout_seconds=_CONNECT_SECONDS) as connection,
+        file.open("xb") as target,
+        compressor.stream_writer(target) as compressed,
+        connection.cursor().copy(_COPY) as copy,
+    ):
+        for block in copy:
+            compressed.write(block)

@@ -1,0 +1,159 @@
+"""A sealed log in a directory, for instance one that was copied down from the object store.
+
+Names come from a foreign disk: every part is opened relative to its parent without following
+links, so neither a symbolic link nor `..` leads out of the directory, and a pipe or device is
+refused instead of read. Writes are durable and never replace a file.
+"""
+
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from secrets import token_hex
+
+from tasks.clients.errors import Conflict, Denied, Malformed, NotFound, Transient
+from tasks.domain.errors import BadInput
+
+MAX_FILES = 1_000_000
+MAX_FILE_BYTES = 2 * 1024**3
+
+_PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
+_MAX_PATH = 512
+_UNFINISHED = ".unfinished-"
+
+
+def check_path(path: str) -> list[str]:
+    """The parts of a relative path; BadInput for `..`, leading slashes and odd marks."""
+    if len(path) > _MAX_PATH or not _PATH.fullmatch(path):
+        raise BadInput(f"expected a plain relative path inside the log, found {ascii(path)[:200]}")
+    return path.split("/")
+
+
+class DirectoryLog:
+    """A log store in the directory `root`, which the first write makes."""
+
+    source = "directory"
+
+    def __init__(self, root: Path | str) -> None:
+        self._root = Path(root)
+
+    def __str__(self) -> str:
+        return str(self._root)
+
+    def read(self, path: str, limit: int = MAX_FILE_BYTES) -> bytes:
+        """The file's bytes; NotFound, or BadInput for anything but a plain file."""
+        *folders, name = check_path(path)
+        with _translated(path), self._folder(folders, create=False) as folder:
+            return _read(folder, name, path, limit)
+
+    def read_many(self, paths: Iterable[str], limit: int = MAX_FILE_BYTES) -> Iterator[bytes]:
+        """The bytes of many files, in the order asked for."""
+        return (self.read(path, limit) for path in paths)
+
+    def write(self, path: str, data: bytes) -> None:
+        """Write a file once, durable on return; a file with other bytes is a Conflict."""
+        *folders, name = check_path(path)
+        unfinished = _UNFINISHED + token_hex(8)
+        with _translated(path), self._folder(folders, create=True) as folder:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            with os.fdopen(os.open(unfinished, flags, 0o644, dir_fd=folder), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            try:
+                os.link(unfinished, name, src_dir_fd=folder, dst_dir_fd=folder)
+            except FileExistsError as error:
+                if _read(folder, name, path, MAX_FILE_BYTES) != data:
+                    raise Conflict(f"{path} exists with other content; it never changes") from error
+            finally:
+                os.unlink(unfinished, dir_fd=folder)
+            os.fsync(folder)
+
+    def paths(self, prefix: str) -> list[str]:
+        """All files below a folder (`seg/`), sorted, none when it is not there yet.
+
+        BadInput when one of them is a link, a pipe or has an odd name.
+        """
+        folders = check_path(prefix.rstrip("/")) if prefix else []
+        found: list[str] = []
+        with suppress(NotFound), _translated(prefix), self._folder(folders, create=False) as folder:
+            _collect(folder, "".join(f"{each}/" for each in folders), found)
+        return sorted(found)
+
+    @contextmanager
+    def _folder(self, folders: list[str], *, create: bool) -> Iterator[int]:
+        """A descriptor of the folder, reached part by part without following links."""
+        if create:
+            self._root.mkdir(parents=True, exist_ok=True)
+        folder = os.open(self._root, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            for part in folders:
+                if create:
+                    _make_folder(folder, part)
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+                inner = os.open(part, flags, dir_fd=folder)
+                os.close(folder)
+                folder = inner
+            yield folder
+        finally:
+            os.close(folder)
+
+
+def _make_folder(parent: int, name: str) -> None:
+    try:
+        os.mkdir(name, dir_fd=parent)
+    except FileExistsError:
+        return
+    os.fsync(parent)
+
+
+def _read(folder: int, name: str, path: str, limit: int) -> bytes:
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    with os.fdopen(descriptor, "rb") as file:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise BadInput(f"{path} is not a plain file")
+        data = file.read(limit + 1) if status.st_size <= limit else b""
+    if status.st_size > limit or len(data) > limit:
+        raise Malformed(f"{path}: expected at most {limit} bytes, found {status.st_size}")
+    return data
+
+
+def _collect(folder: int, prefix: str, found: list[str]) -> None:
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.name.startswith(_UNFINISHED):
+                continue
+            path = prefix + entry.name
+            check_path(path)
+            if entry.is_dir(follow_symlinks=False):
+                flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+                inner = os.open(entry.name, flags, dir_fd=folder)
+                try:
+                    _collect(inner, f"{path}/", found)
+                finally:
+                    os.close(inner)
+            elif entry.is_file(follow_symlinks=False):
+                found.append(path)
+            else:
+                raise BadInput(f"{path} is a link or no plain file; copy the log without links")
+            if len(found) > MAX_FILES:
+                raise Malformed(f"expected at most {MAX_FILES} files below {prefix}")
+
+
+@contextmanager
+def _translated(path: str) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise NotFound(f"{path} does not exist") from error
+    except PermissionError as error:
+        raise Denied(f"{path}: no permission to read or write it") from error
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
+            message = f"{path} leads over a link or is not a plain file; copy the log without links"
+            raise BadInput(message) from error
+        raise Transient(f"{path}: {error.strerror}") from error

@@ -1,0 +1,202 @@
+"""Where a database recovery takes place, and how it knows what an earlier attempt has done.
+
+Every attempt looks at the server first. Our mark in a database's comment says whose it is and how
+far it came; renaming keeps it, and it changes in one transaction with the names. A database
+without our mark is never dropped, renamed or written.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from psycopg import Connection, conninfo
+from psycopg.rows import TupleRow
+
+from tasks.clients import postgres
+from tasks.clients.errors import NotFound
+from tasks.clients.postgres_admin import DatabaseState
+from tasks.domain.carry_over import WritersHead
+from tasks.domain.ledger import NoteVerifier
+from tasks.domain.restore import DatabaseNames, database_names
+from tasks.settings import Settings
+from tasks.work import anchors
+from tasks.work.log_store import Head, LogStore
+
+TABLE = "public.audit_records"
+SPARE = "public.audit_recovery_spare"
+"""In the scratch database: rows of the dump that are newer than the signed head."""
+
+Fence = Callable[[], None]
+"""Raises LockLost when another holder has the target; called before each change."""
+
+_FORMAT = "rlhf-audit-recovery/v1"
+_COLUMNS = """
+SELECT count(*) FROM pg_attribute
+ WHERE attrelid = to_regclass(%s) AND NOT attisdropped
+   AND (attname, atttypid::regtype::text) IN
+       (('seq', 'bigint'), ('record', 'bytea'), ('leaf', 'bytea'))
+"""
+_EXTENT = """
+SELECT count(*), coalesce(max(seq) + 1, 0), count(*) FILTER (WHERE seq >= %s)
+  FROM public.audit_records
+"""
+
+
+class Stage(StrEnum):
+    """How far a marked database has come."""
+
+    RESTORING = "restoring"  # half loaded; never trusted, made anew
+    RESTORED = "restored"  # holds everything signed; the tail may be in it already
+    CLOSING = "closing"  # production, while a swap is at work on it
+    IN_SERVICE = "in service"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """What the comment of a database of ours says. `signed` is the head that was restored to.
+
+    `end` is the size of the log when it came into service, `acknowledged` and `leaf` (hex) what
+    the writers had been told then. `previous` keeps the comment that production had before;
+    `note` is for people.
+    """
+
+    incident: str
+    stage: Stage
+    backup: str = ""
+    signed: int = 0
+    acknowledged: int | None = None
+    leaf: str = ""
+    end: int | None = None
+    outage_seconds: float | None = None
+    previous: str = ""
+    note: str = ""
+
+    def text(self) -> str:
+        """The comment."""
+        values = {"format": _FORMAT, "incident": self.incident, "stage": self.stage.value}
+        for name in ("backup", "signed", "acknowledged", "leaf", "end", "outage_seconds"):
+            values[name] = getattr(self, name)
+        return json.dumps(values | {"previous": self.previous, "note": self.note})
+
+    @classmethod
+    def of(cls, comment: str) -> "Mark | None":
+        """The mark in a comment, or None: then the database is not ours."""
+        try:
+            values = json.loads(comment)
+        except ValueError:
+            return None
+        if not isinstance(values, dict) or values.pop("format", None) != _FORMAT:
+            return None
+        try:
+            return replace(cls(**values), stage=Stage(values["stage"]))
+        except (TypeError, ValueError, KeyError):
+            return None
+
+    @property
+    def writers_head(self) -> WritersHead | None:
+        """What the writers were told, as it was when the tail was carried over."""
+        if self.acknowledged is None:
+            return None
+        return WritersHead(self.acknowledged, bytes.fromhex(self.leaf))
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """One recovery: whose database, on which server, by whose word.
+
+    `needed` maps roles to the table privileges without which the system cannot work after the
+    swap. `anchored` proves a head against the anchor outside (NotProven: rollback or fork).
+    """
+
+    incident: str
+    names: DatabaseNames
+    dsn: str = field(repr=False)
+    owner: str
+    needed: Mapping[str, tuple[str, ...]]
+    log: LogStore
+    verifier: NoteVerifier
+    origin: str
+    anchored: Callable[[Head], None]
+    binaries: Path | None = None
+    timeout_seconds: float = 5.0
+
+    def dsn_of(self, database: str) -> str:
+        """The recovery role's DSN for one of the databases."""
+        return postgres.dsn_of(self.dsn, database)
+
+    def is_ours(self, state: DatabaseState, *stages: Stage) -> Mark | None:
+        """The database's mark, if it is of this incident and at one of the stages (or any)."""
+        mark = Mark.of(state.comment)
+        if mark is None or mark.incident != self.incident:
+            return None
+        return mark if not stages or mark.stage in stages else None
+
+
+@dataclass(frozen=True, slots=True)
+class Extent:
+    """What the production table holds now, in records; without a readable table all is zero.
+
+    `end` is the last seq + 1, `tail` the number of rows at or after the signed head.
+    """
+
+    database_exists: bool
+    table_readable: bool
+    records: int
+    end: int
+    tail: int
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-able: what a plan is made against."""
+        return {
+            "database_exists": self.database_exists,
+            "table_readable": self.table_readable,
+            "records": self.records,
+            "end": self.end,
+            "tail": self.tail,
+        }
+
+
+def site_of(incident: str, log: LogStore, settings: Settings) -> Site:
+    """The site of an incident's recovery, from the settings."""
+    database = settings.database
+    verifier = NoteVerifier.parse(settings.ledger.log_key)
+    reader = conninfo.conninfo_to_dict(database.reader_dsn.get_secret_value()).get("user")
+    readers = {str(reader): ("SELECT",)} if reader else {}
+    return Site(
+        incident=incident,
+        names=database_names(database.name, incident),
+        dsn=database.recovery_dsn.get_secret_value(),
+        owner="audit_owner",
+        needed=readers | dict.fromkeys(database.writers, ("SELECT", "INSERT")),
+        log=log,
+        verifier=verifier,
+        origin=settings.ledger.origin,
+        anchored=lambda head: anchors.check(log, head, verifier),
+        binaries=database.client_binaries,
+        timeout_seconds=database.timeout_seconds,
+    )
+
+
+def has_readable_table(connection: Connection[TupleRow], table: str = TABLE) -> bool:
+    """Whether the table with seq, record and leaf is there, in the types that we read."""
+    row = connection.execute(_COLUMNS, (table,)).fetchone()
+    return row is not None and row[0] == 3  # noqa: PLR2004  the three columns
+
+
+def observe(site: Site, signed: int) -> Extent:
+    """Look at production; changes nothing. `signed` is the size of the signed head."""
+    try:
+        with postgres.connect(
+            site.dsn_of(site.names.production), timeout_seconds=site.timeout_seconds
+        ) as connection:
+            if not has_readable_table(connection):
+                return Extent(True, False, 0, 0, 0)  # noqa: FBT003  read with the field names
+            row = connection.execute(_EXTENT, (signed,)).fetchone()
+            records, end, tail = row if row is not None else (0, 0, 0)
+            return Extent(True, True, records, end, tail)  # noqa: FBT003
+    except NotFound:
+        return Extent(False, False, 0, 0, 0)  # noqa: FBT003

@@ -1,0 +1,51 @@
+"""Connections to the responder's own PostgreSQL, and its schema.
+
+Only the responder's server is reached through this module; the patient's has its own client. The
+intake's promise (durable before the 2xx) rests on fsync and synchronous_commit being on there.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import lru_cache
+from importlib.resources import files
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+from psycopg_pool import ConnectionPool
+
+from tasks.settings import settings
+
+_POOL_MAX = 8
+
+
+@lru_cache(maxsize=1)
+def _pool() -> ConnectionPool[Connection[TupleRow]]:
+    return ConnectionPool(
+        settings().responder.dsn.get_secret_value(),
+        min_size=1,
+        max_size=_POOL_MAX,
+        timeout=10,
+        kwargs={"autocommit": True, "application_name": "runbook"},
+        open=True,
+    )
+
+
+@contextmanager
+def connection() -> Iterator[Connection[TupleRow]]:
+    """A pooled autocommit connection; open a transaction where statements belong together."""
+    with _pool().connection() as pooled:
+        yield pooled
+
+
+def close() -> None:
+    """Close the pool; the next use opens a new one (tests, and children before they end)."""
+    if _pool.cache_info().currsize:
+        _pool().close()
+        _pool.cache_clear()
+
+
+def migrate() -> None:
+    """Create what is missing of our schema; safe to run again and from several processes."""
+    schema = files("tasks.work").joinpath("schema.sql").read_bytes()
+    with connection() as pooled, pooled.transaction():
+        pooled.execute(schema)

@@ -1,0 +1,331 @@
+"""The swap: the proven database takes production's name, the damaged one is kept as evidence.
+
+    1. writers wait      LOCK TABLE ... IN SHARE ROW EXCLUSIVE MODE on production
+    2. the last rows     what came since the bulk goes over and is proven to be one chain
+    3. production closes ALLOW_CONNECTIONS false, every session ended, ours last
+    4. both renames      one transaction, with both marks: no client sees half of it
+
+A kill after 3 leaves production closed but marked; the next call opens it and begins again. A
+kill in 4 leaves either the state before or the state after, because it is one transaction.
+"""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from tasks.clients import postgres, postgres_admin
+from tasks.clients.errors import Conflict, Denied
+from tasks.clients.postgres_admin import DatabaseState
+from tasks.domain.errors import NotProven
+from tasks.work.carry_over import AskHead, Carried, carry, reading_production
+from tasks.work.recovery import (
+    SPARE,
+    TABLE,
+    Extent,
+    Fence,
+    Mark,
+    Site,
+    Stage,
+    has_readable_table,
+    observe,
+)
+
+_LOCK_SECONDS = 10.0
+_END_SECONDS = 10.0
+_COUNT = "SELECT count(*), coalesce(max(seq) + 1, 0) FROM public.audit_records"
+
+
+@dataclass(frozen=True, slots=True)
+class Swapped:
+    """The restored database is in service. `outage_seconds`: from the lock to the renames.
+
+    `outage_seconds` is None only if a kill came between the renames and the note of it. `before`
+    is what the damaged table held; all zero when this call found the swap done.
+    """
+
+    database: str
+    quarantine: str | None
+    records: int
+    carried: Carried
+    ended_sessions: int
+    outage_seconds: float | None
+    before: Extent
+    done_before: bool = False
+
+    def as_json(self) -> dict[str, Any]:
+        """JSON-able, for the journal and the report."""
+        return {
+            "database": self.database,
+            "quarantine": self.quarantine,
+            "records_before": self.before.records,
+            "records_after": self.records,
+            "last_step": self.carried.as_json(),
+            "ended_sessions": self.ended_sessions,
+            "outage_seconds": self.outage_seconds,
+            "done_before": self.done_before,
+        }
+
+
+def swap(site: Site, ask_head: AskHead, fence: Fence) -> Swapped:
+    """Put the restored database into service; once, however often it is called.
+
+    `ask_head` is asked just before the writers are stopped. Raises Denied, naming them, when
+    superusers' sessions hold production (nothing is changed then), Transient when writers do not
+    make way in time (undone: production goes on), NotProven when the tail is no chain, Conflict
+    when a database under one of our names is somebody else's.
+    """
+    names = site.names
+    with postgres.connect(site.dsn, timeout_seconds=site.timeout_seconds) as admin:
+        states = postgres_admin.databases(admin, _all(site))
+        production = states.get(names.production)
+        if production is not None:
+            served = site.is_ours(production, Stage.IN_SERVICE)
+            if served is not None:
+                return _already(site, admin, served, states)
+        mark = _restored(site, states)
+        _reopen_after_kill(site, admin, production)
+        before = observe(site, mark.signed)
+        if production is None:
+            return _without_production(site, admin, mark, ask_head, fence, before)
+        _refuse_superusers(admin, names.production)
+        return _swap(site, admin, mark, production, ask_head, fence, before)
+
+
+def _all(site: Site) -> list[str]:
+    return [site.names.production, site.names.scratch, site.names.quarantine]
+
+
+def _restored(site: Site, states: dict[str, DatabaseState]) -> Mark:
+    """The mark of the proven scratch database; refuses names that are somebody else's."""
+    names = site.names
+    scratch = states.get(names.scratch)
+    mark = site.is_ours(scratch, Stage.RESTORED) if scratch is not None else None
+    if mark is None:
+        raise NotProven(
+            f"expected {names.scratch} to be restored and proven for {site.incident}, found "
+            f"{'another mark' if scratch else 'no such database'}: restore it first; production "
+            "is untouched"
+        )
+    if names.quarantine in states:
+        raise Conflict(
+            f"expected the name {names.quarantine} to be free, found a database: it may be "
+            "evidence; rename it by hand, then try again"
+        )
+    return mark
+
+
+def _already(
+    site: Site, admin: Connection[TupleRow], mark: Mark, states: dict[str, DatabaseState]
+) -> Swapped:
+    """The swap is done: make sure of the doors, which open and close after the renames."""
+    quarantine = states.get(site.names.quarantine)
+    _set_doors(site, admin)
+    return Swapped(
+        database=site.names.production,
+        quarantine=quarantine.name if quarantine else None,
+        records=mark.end or 0,
+        carried=Carried(0, 0, mark.end or 0),
+        ended_sessions=0,
+        outage_seconds=mark.outage_seconds,
+        before=Extent(quarantine is not None, False, 0, 0, 0),  # noqa: FBT003  not looked at
+        done_before=True,
+    )
+
+
+def _set_doors(site: Site, admin: Connection[TupleRow]) -> None:
+    states = postgres_admin.databases(admin, _all(site))
+    for name, open_to_clients in ((site.names.production, True), (site.names.quarantine, False)):
+        state = states.get(name)
+        if state is not None and state.allows_connections is not open_to_clients:
+            postgres_admin.allow_connections(admin, name, allowed=open_to_clients)
+
+
+def _reopen_after_kill(
+    site: Site, admin: Connection[TupleRow], production: DatabaseState | None
+) -> None:
+    """Production closed by a killed attempt of ours is opened: its last rows must be read."""
+    if production is None:
+        return
+    mark = site.is_ours(production, Stage.CLOSING)
+    if mark is not None:
+        postgres_admin.allow_connections(admin, production.name, allowed=True)
+        postgres_admin.comment_on(admin, production.name, mark.previous)
+    elif not production.allows_connections:
+        raise Conflict(
+            f"expected {production.name} to allow connections, found it closed by somebody else: "
+            f"ask who did it; ALTER DATABASE {production.name} ALLOW_CONNECTIONS true, then try "
+            "again"
+        )
+
+
+def _refuse_superusers(admin: Connection[TupleRow], database: str) -> None:
+    """Before anything stands still: sessions that we may not end would only cost an outage."""
+    protected = [each for each in postgres_admin.sessions(admin, database) if each.superuser]
+    if protected:
+        raise Denied(
+            f"expected no superuser's session on {database}, found "
+            f"{', '.join(map(str, protected))}: ask their owners to disconnect, then try again; "
+            "production is untouched"
+        )
+
+
+def _swap(
+    site: Site,
+    admin: Connection[TupleRow],
+    mark: Mark,
+    production_state: DatabaseState,
+    ask_head: AskHead,
+    fence: Fence,
+    before: Extent,
+) -> Swapped:
+    names = site.names
+    with postgres.connect(
+        site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
+    ) as scratch:
+        with reading_production(site) as production:
+            carry(site, production, scratch, ask_head(), fence, last=False)
+        records = _whole(scratch)
+    previous = Mark.of(production_state.comment)
+    comment = previous.previous if previous else production_state.comment
+    with _closing(site, admin, comment, fence) as closing:
+        with (
+            postgres.connect(
+                site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
+            ) as scratch,
+            reading_production(site) as production,
+        ):
+            head = ask_head()
+            began = time.monotonic()
+            if production is not None and has_readable_table(production):
+                postgres.lock_against_writers(production, TABLE, _LOCK_SECONDS)
+            carried = carry(site, production, scratch, head, fence, last=True)
+            scratch.execute(f"DROP TABLE IF EXISTS {SPARE}")
+            fence()
+            closing.close()
+            keep = [] if production is None else [production.info.backend_pid]
+            ended = postgres_admin.end_sessions(
+                admin, names.production, keep=keep, timeout_seconds=_END_SECONDS
+            )
+        for name in (names.production, names.scratch):
+            postgres_admin.end_sessions(admin, name, timeout_seconds=_END_SECONDS)
+        fence()
+        served = replace(
+            mark,
+            stage=Stage.IN_SERVICE,
+            acknowledged=head.size if head else None,
+            leaf=head.leaf.hex() if head else "",
+            end=carried.size,
+            previous=comment,
+        )
+        postgres_admin.rename_databases(
+            admin,
+            [
+                (names.production, names.quarantine, _quarantined(site, comment).text()),
+                (names.scratch, names.production, served.text()),
+            ],
+        )
+        outage = time.monotonic() - began
+        closing.renamed = True
+    _set_doors(site, admin)
+    timed = replace(served, outage_seconds=round(outage, 4))
+    postgres_admin.comment_on(admin, names.production, timed.text())
+    return Swapped(
+        names.production,
+        names.quarantine,
+        records + carried.kept + carried.lost,
+        carried,
+        ended,
+        timed.outage_seconds,
+        before,
+    )
+
+
+def _without_production(
+    site: Site,
+    admin: Connection[TupleRow],
+    mark: Mark,
+    ask_head: AskHead,
+    fence: Fence,
+    before: Extent,
+) -> Swapped:
+    """The whole database is gone: only one rename, and nobody whose sessions must end."""
+    names = site.names
+    began = time.monotonic()
+    head = ask_head()
+    with postgres.connect(
+        site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
+    ) as scratch:
+        carried = carry(site, None, scratch, head, fence, last=True)
+        scratch.execute(f"DROP TABLE IF EXISTS {SPARE}")
+        records = _whole(scratch)
+    postgres_admin.end_sessions(admin, names.scratch, timeout_seconds=_END_SECONDS)
+    fence()
+    served = replace(
+        mark,
+        stage=Stage.IN_SERVICE,
+        acknowledged=head.size if head else None,
+        leaf=head.leaf.hex() if head else "",
+        end=carried.size,
+        outage_seconds=round(time.monotonic() - began, 4),
+    )
+    postgres_admin.rename_databases(admin, [(names.scratch, names.production, served.text())])
+    _set_doors(site, admin)
+    return Swapped(names.production, None, records, carried, 0, served.outage_seconds, before)
+
+
+class _Closing:
+    """Production, marked as being swapped and perhaps closed."""
+
+    def __init__(self, admin: Connection[TupleRow], name: str) -> None:
+        self._admin = admin
+        self._name = name
+        self.renamed = False
+
+    def close(self) -> None:
+        """No new sessions, superusers' included."""
+        postgres_admin.allow_connections(self._admin, self._name, allowed=False)
+
+
+@contextmanager
+def _closing(
+    site: Site, admin: Connection[TupleRow], comment: str, fence: Fence
+) -> Iterator[_Closing]:
+    """Mark production, and give it back as it was unless it was renamed."""
+    name = site.names.production
+    fence()
+    mark = Mark(site.incident, Stage.CLOSING, previous=comment)
+    postgres_admin.comment_on(admin, name, mark.text())
+    closing = _Closing(admin, name)
+    try:
+        yield closing
+    finally:
+        if not closing.renamed:
+            postgres_admin.allow_connections(admin, name, allowed=True)
+            postgres_admin.comment_on(admin, name, comment)
+
+
+def _quarantined(site: Site, comment: str) -> Mark:
+    name = site.names.quarantine
+    return Mark(
+        site.incident,
+        Stage.QUARANTINED,
+        previous=comment,
+        note=f"evidence; to look into it: ALTER DATABASE {name} ALLOW_CONNECTIONS true",
+    )
+
+
+def _whole(scratch: Connection[TupleRow]) -> int:
+    """The number of rows; NotProven unless they are 0, 1, 2, ... without a gap."""
+    row = scratch.execute(_COUNT).fetchone()
+    count, end = row if row is not None else (0, 0)
+    if count != end:
+        raise NotProven(
+            f"expected {end} rows without a gap in the scratch database, found {count}: restore "
+            "again; production is untouched"
+        )
+    return int(count)

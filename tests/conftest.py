@@ -1,0 +1,38 @@
+"""Labs that all tests share. Each costs seconds to start, so each is started once, when asked for.
+
+`patient`: the system under care with 5,000 records, and the responder's PostgreSQL; no Prefect.
+`stack`: all of it, with Prefect, gateway and writer. Both come as they were before any test, and
+this process's settings point at them.
+"""
+
+from collections.abc import Iterator
+
+import pytest
+
+from deployments.lab.stack import Lab, Options
+from tests.pristine import Pristine
+
+RECORDS = 5000
+
+
+@pytest.fixture(scope="session")
+def pristine_patient() -> Iterator[Pristine]:
+    options = Options(records=RECORDS, prefect=False, writer=False, checked_per_second=0)
+    with Lab(options) as lab:
+        yield Pristine(lab)
+
+
+@pytest.fixture(scope="session")
+def pristine_stack() -> Iterator[Pristine]:
+    with Lab(Options(records=RECORDS)) as lab:
+        yield Pristine(lab)
+
+
+@pytest.fixture
+def patient(pristine_patient: Pristine) -> Iterator[Lab]:
+    yield pristine_patient.restore()
+
+
+@pytest.fixture
+def stack(pristine_stack: Pristine) -> Iterator[Lab]:
+    yield pristine_stack.restore()

@@ -1,0 +1,148 @@
+"""Which backup is chosen, what manifests and keys are refused, and the plan's numbers."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+
+from tasks.domain.errors import BadInput, NotProven
+from tasks.domain.restore import (
+    Backup,
+    archive_format,
+    choose_backup,
+    database_names,
+    incident_suffix,
+    key_within,
+    plan_numbers,
+    read_manifest,
+)
+
+AT = datetime(2026, 3, 14, 2, 0, tzinfo=UTC)
+GOOD = Backup("database/daily/a.dump", 9_000, "ab" * 32, 42_000, AT)
+
+
+def backup(name: str, log_size: int, unusable: str = "") -> Backup:
+    return replace(GOOD, key=f"database/{name}.dump", log_size=log_size, unusable=unusable)
+
+
+def test_a_manifest_reads_back_as_the_backup_it_was_made_of() -> None:
+    assert read_manifest(GOOD.manifest_text(), GOOD.key) == GOOD
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ("rlhf-audit-backup/v1", "rlhf-audit-backup/v2", "headed"),
+        ("a.dump", "b.dump", "another file"),
+        ("ab" * 32, "AB" * 32, "SHA-256"),
+        ("9000", "9_000", "whole numbers"),
+        ("42000", "-1", "whole numbers"),
+        ("42000", "9" * 19, "whole numbers"),
+        ("2026-03-14T02:00:00+00:00", "yesterday", "a time"),
+        ("2026-03-14T02:00:00+00:00", "2026-03-14T02:00:00", "zone"),
+        ("\n9000", "\n9000\n9000", "six lines"),
+    ],
+)
+def test_a_manifest_that_differs_from_the_format_is_refused(old: str, new: str, said: str) -> None:
+    text = GOOD.manifest_text().replace(old, new)
+
+    with pytest.raises(BadInput, match=said):
+        read_manifest(text, GOOD.key)
+
+
+def test_the_newest_usable_backup_under_the_signed_head_is_chosen() -> None:
+    old, new, newer = backup("old", 100), backup("new", 200), backup("newer", 300)
+    bad = backup("bad", 250, "bad manifest")
+
+    assert choose_backup([new, old, bad, newer], 260) is new
+    assert choose_backup([new, old, bad, newer], 300) is newer
+    assert choose_backup([old, new], 100) is old
+
+
+def test_of_equal_backups_the_later_one_is_chosen() -> None:
+    later = replace(GOOD, key="database/later.dump", taken_at=AT.replace(hour=3))
+
+    assert choose_backup([later, GOOD], 50_000) is later
+
+
+def test_without_a_usable_backup_every_reason_is_named() -> None:
+    with pytest.raises(NotProven, match=r"bad manifest.*only 100 are signed"):
+        choose_backup([backup("x", 10, "bad manifest"), backup("y", 200)], 100)
+    with pytest.raises(NotProven, match="none at all"):
+        choose_backup([], 100)
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "other/a.dump",
+        "database/",
+        "database/../secrets.dump",
+        "database//a.dump",
+        "database/./a.dump",
+        "database/a\x00.dump",
+        "database/a\nb.dump",
+        "database/..\\a.dump",
+        "database/" + "a" * 1100,
+        "/database/a.dump",
+    ],
+)
+def test_a_key_that_points_outside_the_prefix_is_refused(key: str) -> None:
+    with pytest.raises(BadInput, match="refused"):
+        key_within("database/", key)
+
+
+def test_a_plain_key_gives_its_name_below_the_prefix() -> None:
+    assert key_within("database/", "database/daily/a.dump") == "daily/a.dump"
+
+
+def test_numbers_count_backup_segments_and_the_unsigned_tail() -> None:
+    numbers = plan_numbers(GOOD, 50_000, table_end=50_600, table_tail=598, acknowledged=50_603)
+
+    assert (numbers.from_backup, numbers.from_segments) == (42_000, 8_000)
+    assert (numbers.unsigned_tail, numbers.size_after, numbers.lost_at_most) == (603, 50_603, 5)
+    assert "50000..50602" in numbers.will_be_lost
+
+
+def test_a_log_that_is_signed_to_its_end_loses_nothing() -> None:
+    numbers = plan_numbers(GOOD, 50_000, table_end=0, table_tail=0, acknowledged=50_000)
+
+    assert numbers.will_be_lost.startswith("nothing")
+    assert numbers.size_after == 50_000
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"PGDMP\x01\x0f", "custom"),
+        (b"--\n-- PostgreSQL database dump\n", "plain SQL"),
+        (b"\x1f\x8b\x08", "gzip"),
+        (b"\x28\xb5\x2f\xfd", "zstd"),
+        (b"\x00" * 257 + b"ustar\x00", "tar"),
+        (b"", "unknown"),
+        (b"hello", "unknown"),
+    ],
+)
+def test_the_format_of_a_dump_is_read_from_its_content(content: bytes, kind: str) -> None:
+    assert archive_format(content) == kind
+
+
+def test_database_names_hold_the_incident_and_fit_into_postgresql() -> None:
+    names = database_names("rlhf_audit", "INC-20260314-030012-a1b2")
+
+    assert names.scratch == "rlhf_audit_restore_inc_20260314_030012_a1b2"
+    assert names.quarantine == "rlhf_audit_quarantine_inc_20260314_030012_a1b2"
+    longest = database_names("a" * 19, "x" * 500)
+    assert len(longest.quarantine) == 63
+
+
+def test_incidents_that_a_name_cannot_tell_apart_get_different_names() -> None:
+    odd = {"a-b", "a_b", "a b", "a--b", "a/b", "ä-b", "x" * 40 + "1", "x" * 40 + "2"}
+
+    assert len({incident_suffix(incident) for incident in odd}) == len(odd)
+
+
+@pytest.mark.parametrize("name", ["", "Prod", "a-b", "x" * 20, "prod=1", "prod; drop"])
+def test_a_production_name_that_needs_quoting_is_refused(name: str) -> None:
+    with pytest.raises(BadInput, match="RUNBOOK_DATABASE__NAME"):
+        database_names(name, "INC-1")

@@ -1,0 +1,122 @@
+"""A real PostgreSQL, a real gateway over HTTP, and, where dispatch is tested, a real Prefect."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from deployments.gateway.app import build_app
+from deployments.gateway.dispatcher import Dispatcher
+from deployments.gateway.prefect_api import PrefectApi
+from deployments.lab.postgres import SUPERUSER, PostgresServer
+from deployments.lab.processes import Processes
+from deployments.lab.state import StateDirectory
+from tasks.work import people
+from tests.gateway.stack import (
+    ALERT_TOKEN,
+    new_server,
+    pointed_at,
+    served,
+    start_prefect,
+    until_true,
+)
+
+
+@pytest.fixture(scope="session")
+def lab_processes() -> Iterator[Processes]:
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+        processes = Processes(StateDirectory.take(Path(directory)))
+        try:
+            yield processes
+        finally:
+            processes.stop_all()
+
+
+@pytest.fixture(scope="session")
+def server(lab_processes: Processes) -> PostgresServer:
+    started = new_server(lab_processes, "gateway-tests")
+    started.start()
+    return started
+
+
+@pytest.fixture
+def database(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """A database of its own for the responder; every setting points to it."""
+    name = f"responder_{time.monotonic_ns()}"
+    with server.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name}")
+    with pointed_at(server.dsn(SUPERUSER, name), monkeypatch) as dsn:
+        yield dsn
+    with server.connect() as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
+def gateway(database: str) -> Iterator[str]:
+    """Base URL of a gateway that takes and shows, and starts nothing."""
+    assert database
+    with served(build_app()) as url:
+        yield url
+
+
+@pytest.fixture
+def sender(gateway: str) -> Iterator[httpx.Client]:
+    """Alertmanager, as far as we see it."""
+    headers = {"Authorization": f"Bearer {ALERT_TOKEN}"}
+    with httpx.Client(base_url=gateway, headers=headers, timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def person(gateway: str) -> Iterator[Callable[[str, str], httpx.Client]]:
+    """Makes a person with a role and returns their client."""
+    clients: list[httpx.Client] = []
+
+    def make(name: str, role: str) -> httpx.Client:
+        token = people.add_person(name, role, timedelta(hours=1))
+        headers = {"Authorization": f"Bearer {token}"}
+        clients.append(httpx.Client(base_url=gateway, headers=headers, timeout=30))
+        return clients[-1]
+
+    yield make
+    for client in clients:
+        client.close()
+
+
+@dataclass(frozen=True)
+class Prefect:
+    """A running server with the sample flows deployed."""
+
+    url: str
+
+
+@pytest.fixture(scope="session")
+def prefect(server: PostgresServer, lab_processes: Processes) -> Prefect:
+    samples = {name: f"tests.gateway.sample_flows.{name}" for name in ("incident", "escalation")}
+    return Prefect(start_prefect(server, lab_processes, samples))
+
+
+@pytest.fixture
+def dispatching(
+    database: str, prefect: Prefect, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Dispatcher, PrefectApi]]:
+    """A dispatcher with two warm children over the sample flows; second client for tests."""
+    assert database
+    monkeypatch.setenv("PREFECT_API_URL", prefect.url)
+    monkeypatch.setenv("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
+    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
+    with PrefectApi(prefect.url) as api, PrefectApi(prefect.url) as eyes:
+        dispatcher = Dispatcher(
+            api, children=2, modules=["tests.gateway.sample_flows"], stop_grace_seconds=0.5
+        )
+        dispatcher.start()
+        try:
+            until_true(lambda: dispatcher.warm_children == 2, 60)
+            yield dispatcher, eyes
+        finally:
+            dispatcher.stop()

@@ -1,0 +1,231 @@
+"""Dispatch against a real Prefect server and real warm children."""
+
+import os
+import signal
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from deployments.gateway.dispatcher import Dispatcher
+from deployments.gateway.prefect_api import PrefectApi
+from deployments.gateway.ticker import Ticker
+from tasks.domain.facts import Fact, FactKind
+from tasks.domain.incident import Stage
+from tasks.work import approvals, incidents, journal, responder
+from tasks.work.people import Person, Role
+from tests.gateway.conftest import Prefect
+from tests.gateway.sample_flows import FAILS, SLEEPS, WAITS
+from tests.gateway.stack import until_true
+
+pytestmark = [pytest.mark.flows, pytest.mark.usefixtures("dispatching")]
+
+Dispatching = tuple[Dispatcher, PrefectApi]
+
+
+def declare(title: str) -> str:
+    return incidents.declare(title, "audit-trail", "audit_trail", by="anna")
+
+
+def facts(incident: str, kind: FactKind) -> list[Fact]:
+    return [fact for fact in journal.read(incident).facts if fact.kind is kind]
+
+
+def is_closed(incident: str) -> bool:
+    return journal.read(incident).stage is Stage.CLOSED
+
+
+def results(incident: str) -> list[str | None]:
+    with responder.connection() as connection:
+        rows = connection.execute(
+            "SELECT result FROM dispatches WHERE incident = %s ORDER BY id", (incident,)
+        ).fetchall()
+    return [row[0] for row in rows]
+
+
+def runs_of(prefect: Prefect, incident: str) -> list[dict[str, str]]:
+    wanted = {"flow_runs": {"tags": {"all_": [incident]}}}
+    found = httpx.post(f"{prefect.url}/flow_runs/filter", json=wanted, timeout=10)
+    return [
+        {"id": run["id"], "name": run["name"], "state": run["state_name"]} for run in found.json()
+    ]
+
+
+def test_declared_incident_runs_once_in_a_warm_child_under_its_own_name(
+    dispatching: Dispatching, prefect: Prefect
+) -> None:
+    dispatcher, _ = dispatching
+    incident = declare("quick")
+    until_true(lambda: results(incident) == ["Completed"])
+    assert [run["name"] for run in runs_of(prefect, incident)] == [incident]
+    started = facts(incident, FactKind.RUN_STARTED)
+    assert len(started) == 1
+    assert started[0].data["pid"] in dispatcher.child_pids
+
+
+def test_killed_child_is_replaced_and_the_incident_goes_on_in_another(
+    dispatching: Dispatching, prefect: Prefect
+) -> None:
+    dispatcher, _ = dispatching
+    incident = declare(SLEEPS)
+    until_true(lambda: len(facts(incident, FactKind.CHECK_OBSERVED)) == 1)
+    first = facts(incident, FactKind.RUN_STARTED)[0].data["pid"]
+    os.kill(first, signal.SIGKILL)
+    until_true(lambda: is_closed(incident), 30)
+    until_true(lambda: results(incident) == ["Completed"])
+    assert sorted(run["state"] for run in runs_of(prefect, incident)) == ["Completed", "Crashed"]
+    assert len(facts(incident, FactKind.RUN_STARTED)) == 2
+    assert len(facts(incident, FactKind.CHECK_OBSERVED)) == 1
+    until_true(lambda: dispatcher.warm_children == 2, 30)
+    assert first not in dispatcher.child_pids
+
+
+def test_cancel_in_prefect_stops_the_process_and_is_recorded(prefect: Prefect) -> None:
+    incident = declare(SLEEPS)
+    until_true(lambda: len(facts(incident, FactKind.CHECK_OBSERVED)) == 1)
+    pid = facts(incident, FactKind.RUN_STARTED)[0].data["pid"]
+    run = runs_of(prefect, incident)[0]["id"]
+    httpx.post(
+        f"{prefect.url}/flow_runs/{run}/set_state", json={"state": {"type": "CANCELLING"}}
+    ).raise_for_status()
+    until_true(lambda: results(incident) == ["Cancelled"])
+    assert [found["state"] for found in runs_of(prefect, incident)] == ["Cancelled"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert any("cancelled" in note.data["text"] for note in facts(incident, FactKind.NOTE))
+    assert not is_closed(incident)
+
+
+def test_approval_resumes_the_suspended_run_and_closes_the_incident(prefect: Prefect) -> None:
+    incident = declare(WAITS)
+    until_true(lambda: results(incident) == ["Suspended"])
+    decide(incident, "approved")
+    Ticker().tick(datetime.now(UTC))
+    until_true(lambda: is_closed(incident))
+    until_true(lambda: results(incident) == ["Suspended", "Completed"])
+    assert [run["state"] for run in runs_of(prefect, incident)] == ["Completed"]
+
+
+def test_approval_that_arrives_before_the_run_has_suspended_is_not_lost() -> None:
+    incident = declare(WAITS)
+    until_true(lambda: journal.read(incident).plan is not None)
+    decide(incident, "approved")
+    Ticker().tick(datetime.now(UTC))
+    until_true(lambda: is_closed(incident))
+
+
+def test_expired_plan_is_decided_and_the_run_resumed() -> None:
+    incident = declare(WAITS)
+    until_true(lambda: results(incident) == ["Suspended"])
+    ticker = Ticker()
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    ticker.tick(tomorrow)
+    ticker.tick(tomorrow)
+    decided = facts(incident, FactKind.PLAN_DECIDED)
+    assert [(fact.data["decision"], fact.actor) for fact in decided] == [("expired", "runbook")]
+
+
+def test_suspended_run_that_was_deleted_is_replaced_on_approval(prefect: Prefect) -> None:
+    incident = declare(WAITS)
+    until_true(lambda: results(incident) == ["Suspended"])
+    run = runs_of(prefect, incident)[0]["id"]
+    httpx.delete(f"{prefect.url}/flow_runs/{run}").raise_for_status()
+    decide(incident, "approved")
+    Ticker().tick(datetime.now(UTC))
+    until_true(lambda: is_closed(incident))
+
+
+def test_failed_run_leaves_the_incident_open_with_a_note() -> None:
+    incident = declare(FAILS)
+    until_true(lambda: results(incident) == ["Failed"])
+    assert not is_closed(incident)
+    assert any("failed" in note.data["text"] for note in facts(incident, FactKind.NOTE))
+
+
+def test_due_escalation_is_carried_out_once() -> None:
+    incident = declare(FAILS)
+    until_true(lambda: results(incident) == ["Failed"])
+    ticker = Ticker()
+    for _ in range(3):
+        ticker.tick(datetime.now(UTC) + timedelta(minutes=16))
+    assert [row for row in results(incident) if row != "Failed"] in ([None], ["Completed"])
+    until_true(lambda: results(incident) == ["Failed", "Completed"])
+
+
+def test_run_left_by_a_dead_gateway_is_taken_over_after_its_lease(
+    dispatching: Dispatching, prefect: Prefect
+) -> None:
+    _, eyes = dispatching
+    with responder.connection() as connection:
+        incident = incidents.declare("quick", "api", "api_service", by="anna", starts_run=False)
+        run = eyes.create_run(
+            "incident/incident",
+            key=f"{incident}:1",
+            name=incident,
+            tags=[incident],
+            parameters={"incident_id": incident},
+        )
+        for state in ({"type": "PENDING", "name": "Claimed"}, {"type": "RUNNING"}):
+            httpx.post(
+                f"{prefect.url}/flow_runs/{run.id}/set_state", json={"state": state}
+            ).raise_for_status()
+        connection.execute(
+            "INSERT INTO dispatches (incident, deployment, key, flow_run, holder, lease_until,"
+            " attempts) VALUES (%s, 'incident/incident', %s, %s, 'dead', now() + '2 s', 1)",
+            (incident, f"{incident}:1", run.id),
+        )
+    time.sleep(1)
+    assert results(incident) == [None]
+    until_true(lambda: is_closed(incident))
+    assert sorted(run["state"] for run in runs_of(prefect, incident)) == ["Completed", "Crashed"]
+
+
+def test_run_that_a_worker_carries_out_is_left_alone(
+    dispatching: Dispatching, prefect: Prefect
+) -> None:
+    _, eyes = dispatching
+    incident = incidents.declare("quick", "api", "api_service", by="anna", starts_run=False)
+    run = eyes.create_run(
+        "incident/incident",
+        key=f"{incident}:1",
+        name=incident,
+        tags=[incident],
+        parameters={"incident_id": incident},
+    )
+    for state in ({"type": "PENDING"}, {"type": "RUNNING"}):
+        httpx.post(f"{prefect.url}/flow_runs/{run.id}/set_state", json={"state": state})
+    incidents.enqueue(incident, incidents.INCIDENT, f"{incident}:1")
+    time.sleep(3)
+    assert results(incident) == [None]
+    assert facts(incident, FactKind.RUN_STARTED) == []
+    done = {"state": {"type": "COMPLETED", "name": "Completed"}}
+    httpx.post(f"{prefect.url}/flow_runs/{run.id}/set_state", json=done)
+    until_true(lambda: results(incident) == ["Completed"])
+
+
+def test_stopped_dispatcher_hands_its_row_back_and_ends_its_children(
+    dispatching: Dispatching, prefect: Prefect
+) -> None:
+    dispatcher, _ = dispatching
+    incident = declare(SLEEPS)
+    until_true(lambda: len(facts(incident, FactKind.CHECK_OBSERVED)) == 1)
+    pids = dispatcher.child_pids
+    dispatcher.stop()
+    for pid in pids:
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+    assert results(incident) == [None]
+    assert [run["state"] for run in runs_of(prefect, incident)] == ["Crashed"]
+    with responder.connection() as connection:
+        row = connection.execute(
+            "SELECT holder, lease_until <= clock_timestamp() FROM dispatches"
+        ).fetchone()
+    assert row == (None, True)
+
+
+def decide(incident: str, decision: str) -> None:
+    state = journal.read(incident)
+    approvals.decide(
+        incident, state.plan_hash, decision, Person("bea", Role.APPROVER), "looks right"
+    )

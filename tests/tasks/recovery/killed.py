@@ -1,0 +1,65 @@
+"""Runs one step of a recovery and kills itself (SIGKILL) at its n-th fence. JSON on stdin."""
+
+import json
+import os
+import signal
+import sys
+from datetime import datetime
+from pathlib import Path
+
+from tasks.domain.carry_over import WritersHead
+from tasks.domain.ledger import NoteVerifier
+from tasks.domain.restore import Backup, database_names
+from tasks.work.carry_over import carry_bulk
+from tasks.work.log_store import DirectoryLog, latest_head
+from tasks.work.recovery import Site
+from tasks.work.restore import restore_beside
+from tasks.work.swap import swap
+
+
+class Fence:
+    """Counts; at the deadly one the process is gone, without any finally of Python's."""
+
+    def __init__(self, deadly: int) -> None:
+        self._left = deadly
+
+    def __call__(self) -> None:
+        self._left -= 1
+        if self._left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    job = json.load(sys.stdin)
+    verifier = NoteVerifier.parse(job["verifier"])
+    site = Site(
+        incident=job["incident"],
+        names=database_names("rlhf_audit", job["incident"]),
+        dsn=job["dsn"],
+        owner="audit_owner",
+        needed={"audit_api": ("SELECT", "INSERT")},
+        log=DirectoryLog(Path(job["log"])),
+        verifier=verifier,
+        origin=job["origin"],
+        anchored=lambda _: None,
+        binaries=Path(job["binaries"]),
+    )
+    fence = Fence(job["deadly"])
+
+    def ask() -> WritersHead | None:
+        return WritersHead(job["size"], bytes.fromhex(job["leaf"]))
+
+    match job["step"]:
+        case "restore":
+            fields = job["backup"]
+            backup = Backup(**fields | {"taken_at": datetime.fromisoformat(fields["taken_at"])})
+            head = latest_head(site.log, verifier, site.origin)
+            restore_beside(site, backup, Path(job["archive"]), head, fence)
+        case "carry":
+            carry_bulk(site, ask, fence)
+        case "swap":
+            swap(site, ask, fence)
+
+
+if __name__ == "__main__":
+    main()
