@@ -1,7 +1,5 @@
 """Runbook: Component-Specific Procedures / Audit Trail Issues."""
 
-from tasks.evidence import seal_evidence
-
 from flows.database_recovery import recover_database
 from flows.integrity import verify_integrity
 from tasks.audit_log import production_target
@@ -9,17 +7,19 @@ from tasks.domain.incident import Incident
 from tasks.domain.ledger import Status
 from tasks.domain.outcome import Ending, Outcome
 from tasks.domain.severity import assess_alteration
+from tasks.evidence import seal_evidence
 from tasks.journal import assign_severity, read_incident, set_hold
-from tasks.notifications import notify_compliance
+from tasks.notifications import notify_compliance, tell_meanwhile
 
 
 def handle_audit_trail_issues(incident: Incident) -> Outcome:
     """Diagnosis; then restore from backup if data loss, and notify the compliance team.
 
     The Merkle tree is never rebuilt over the original (that would destroy evidence): what is
-    damaged is preserved first, and the log is restored beside it.
+    damaged is preserved first, and the log is restored beside it. Proven damage stays the
+    diagnosis; anything else is looked at again by every run: a person may have mended it since.
     """
-    if incident.diagnosis is None:
+    if (incident.diagnosis or {}).get("verdict") != Status.TAMPERED:
         verify_integrity(incident.id)
         incident = read_incident(incident.id)
     verdict = incident.diagnosis or {}
@@ -51,7 +51,8 @@ def preserve(incident: Incident) -> None:
     assign_severity(incident.id, assess_alteration(altered, missing))
     set_hold(incident.id, target, f"{altered} audit records altered, {missing} missing: proven")
     seal_evidence(incident.id, target)
-    notify_compliance.submit(
+    tell_meanwhile(
+        notify_compliance,
         incident.id,
         f"{incident.id}: proven damage to the audit log, {altered} records altered and {missing} "
         "missing. The damaged state is sealed; a restore is being planned.",

@@ -6,7 +6,7 @@ signed and not by a COUNT(*), and put into service by a rename.
 
 from prefect import flow
 
-from tasks.artifacts import show_plan
+from tasks.artifacts import run_name, show_plan
 from tasks.audit_log import production_target
 from tasks.backups import (
     carry_over_newer_records,
@@ -18,26 +18,30 @@ from tasks.backups import (
     verify_restored_log,
 )
 from tasks.domain.approval import Standing
+from tasks.domain.errors import PlanStale
 from tasks.domain.outcome import Ending, Outcome
 from tasks.journal import (
     declare_incident,
     plan_standing,
     propose_plan,
+    record_refusal,
 )
 from tasks.notifications import ask_for_approval
 
 
-@flow(name="database-recovery", flow_run_name="recover {incident_id}", persist_result=False)
+@flow(name="database-recovery", flow_run_name=run_name("recover"), persist_result=False)
 def recover_database(incident_id: str | None = None) -> Outcome:
     """Plan, and once a person has approved exactly that plan, carry it out and prove it.
 
-    Started by hand without an incident, it opens one, whose own run stops at its plan.
+    Started by hand without an incident, it opens one (or finds it), whose own run stops at its
+    plan.
     """
     if incident_id is None:
-        opened = declare_incident(
+        incident_id, is_new = declare_incident(
             "Declared by hand: recover the database", "audit-trail", "audit_trail"
         )
-        return Outcome(Ending.MANUAL, f"{opened} was opened; it will stop at its plan")
+        said = "was opened; it will stop at its plan" if is_new else "is open already"
+        return Outcome(Ending.MANUAL, f"{incident_id} {said}")
     match plan_standing(incident_id):
         case Standing.APPROVED:
             return carry_out(incident_id)
@@ -59,16 +63,23 @@ def propose(incident_id: str) -> Outcome:
         return Outcome(Ending.MANUAL, planned.reason)
     plan_hash = propose_plan(incident_id, planned.plan, planned.dry_run)
     show_plan(incident_id, planned.plan)
-    ask_for_approval.submit(incident_id, f"{incident_id}: plan {plan_hash[:12]} needs a decision")
+    ask_for_approval(incident_id, f"{incident_id}: plan {plan_hash[:12]} needs a decision")
     return Outcome(Ending.AWAITING, f"plan {plan_hash[:12]} waits for a decision")
 
 
 def carry_out(incident_id: str) -> Outcome:
-    """Restore beside production, prove, carry newer records over, swap, prove again."""
-    with recovery_door(incident_id, production_target()) as passage:
-        restore_beside_production(passage)
-        carry_over_newer_records(passage)
-        swap_databases(passage)
+    """Restore beside production, prove, carry newer records over, swap, prove again.
+
+    A plan that no longer fits what is there is not bent to fit: a person gets a new one.
+    """
+    try:
+        with recovery_door(incident_id, production_target()) as passage:
+            restore_beside_production(passage)
+            carry_over_newer_records(passage)
+            swap_databases(passage)
+    except PlanStale as error:
+        record_refusal(incident_id, str(error))
+        return propose(incident_id)
     proof = verify_restored_log(incident_id)
     return Outcome(
         Ending.RESTORED,

@@ -12,16 +12,19 @@ from tasks.journal import declare_incident, record_diagnosis
 
 @flow(name="integrity", flow_run_name="integrity", persist_result=False)
 def integrity() -> str:
-    """Verify the table and the sealed log; damage opens an incident. Changes nothing."""
+    """Verify the table and the sealed log. Changes nothing.
+
+    Damage opens an incident, or is noted in the open one: one incident is enough for it.
+    """
     verdict = compare_with_what_was_signed()
     show_verdict("nightly", verdict)
     if verdict.status is Status.VERIFIED:
         advance_anchor()
         return f"verified: {verdict.signed} records"
-    opened = declare_incident(
+    incident, is_new = declare_incident(
         f"Nightly verification: {verdict.status}", "audit-trail", "audit_trail"
     )
-    return f"{verdict.status}: {opened} was opened"
+    return f"{verdict.status}: {incident} {'was opened' if is_new else 'is open already'}"
 
 
 @flow(name="verify-integrity", flow_run_name="verify {incident_id}", persist_result=False)

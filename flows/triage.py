@@ -14,13 +14,20 @@ from tasks.domain.policy import DPO_CLOCK
 from tasks.domain.severity import assess_alerts, assess_checks
 from tasks.journal import assign_severity, read_incident
 from tasks.metrics import check_firing_alerts
-from tasks.notifications import make_channel, notify_on_call
+from tasks.notifications import (
+    make_channel,
+    notify_on_call,
+    tell_meanwhile,
+    wait_until_told,
+)
 
 
 @flow(name="triage", flow_run_name="triage {incident_id}", persist_result=False)
 def triage(incident_id: str) -> str:
     """Immediate Response of one incident; what it saw is in the journal. Changes nothing."""
-    return respond_at_once(read_incident(incident_id))
+    severity = respond_at_once(read_incident(incident_id))
+    wait_until_told()
+    return severity
 
 
 def respond_at_once(incident: Incident) -> str:
@@ -53,8 +60,8 @@ def initial_triage(incident: Incident, seen: list[Observation]) -> str:
 
 def communicate(incident: Incident, severity: str) -> None:
     """2. Communication: a channel, then the on-call engineer. Chat never delays the response."""
-    channel = make_channel.submit(incident.id)
+    channel = tell_meanwhile(make_channel, incident.id)
     text = f"{incident.id}, severity {severity}: {incident.title}"
-    notify_on_call.submit(incident.id, text, return_state=False, wait_for=[channel])
+    tell_meanwhile(notify_on_call, incident.id, text, after=[channel])
     if DPO_CLOCK in incident.clocks:
         tell_dpo(incident)

@@ -1,16 +1,17 @@
-"""What the Prefect UI shows of an incident: tables, a summary, the link to the report.
+"""What the Prefect UI shows of an incident: names of runs, tables, a summary, the report's link.
 
 Texts of alerts and systems are hostile: pipes, brackets and line breaks would break out of a
 Markdown table or make a link, so they are taken out here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from prefect.artifacts import (
     create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
+from prefect.runtime import flow_run
 
 from tasks.domain.ledger import Verdict
 from tasks.domain.observation import Observation
@@ -22,6 +23,16 @@ _HARMLESS = str.maketrans(dict.fromkeys("\r\n\t|[]()<>`*_#!\\", " "))
 
 def _plain(text: str) -> str:
     return text.translate(_HARMLESS)[:300]
+
+
+def run_name(verb: str = "") -> Callable[[], str]:
+    """Names a run after its incident; one that was started by hand without an id says so."""
+
+    def name() -> str:
+        incident = flow_run.parameters.get("incident_id") or "declared by hand"
+        return f"{verb} {incident}".strip()
+
+    return name
 
 
 def show_checks(incident: str, seen: Sequence[Observation]) -> None:

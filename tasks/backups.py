@@ -12,7 +12,7 @@ from prefect import task
 
 from tasks.clients.object_store import ObjectStore
 from tasks.domain import recovery_plan
-from tasks.domain.errors import NotProven
+from tasks.domain.errors import NotProven, PlanStale
 from tasks.domain.facts import FactKind
 from tasks.domain.ledger import NoteSigner, NoteVerifier, Status
 from tasks.domain.plan import Plan
@@ -104,7 +104,7 @@ def _planned_backup(plan: Plan | None) -> Backup:
     for backup in list_backups.fn():
         if backup.key == wanted and not backup.unusable:
             return backup
-    raise NotProven(
+    raise PlanStale(
         f"expected the planned backup {wanted!r} to be usable still, found it gone or altered: "
         "make a new plan"
     )

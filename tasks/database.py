@@ -20,12 +20,12 @@ def check_database(incident: str) -> Observation:
             timeout_seconds=configured.timeout_seconds,
             statement_seconds=configured.timeout_seconds,
         ) as connection:
-            if not postgres.table_exists(connection, "audit_records"):
+            if not postgres.table_exists(connection, "public.audit_records"):
                 return Seen(Health.FAILED, "accepts connections, but audit_records is missing")
             row = connection.execute(
                 "SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = %s),"
                 " current_setting('max_connections')::int,"
-                " (SELECT max(seq) FROM audit_records)",
+                " (SELECT max(seq) FROM public.audit_records)",
                 ("client backend",),
             ).fetchone()
         used, limit, newest = row or (0, 0, None)

@@ -6,6 +6,7 @@ from prefect import task
 from prefect.runtime import flow_run
 
 from tasks.domain.approval import Standing, standing
+from tasks.domain.errors import BadInput
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident
 from tasks.domain.ledger import Verdict
@@ -16,11 +17,20 @@ from tasks.retries import CHANGE, READ
 from tasks.work import incidents, journal
 
 _FINDINGS = 100
+_REASON_LIMIT = 2000
 
 
 def read_incident(incident: str) -> Incident:
-    """The incident's state. Not a task: it is read often, and from one indexed query."""
-    return journal.read(incident)
+    """The incident's state. Not a task: it is read often, and from one indexed query.
+
+    Raises BadInput for an id that was never opened: a typing error must not begin a journal.
+    """
+    state = journal.read(incident)
+    if state.opened_at is None:
+        raise BadInput(
+            f"expected the id of a known incident, found {incident[:80]!r}: see `runbook incidents`"
+        )
+    return state
 
 
 def plan_standing(incident: str) -> Standing:
@@ -29,7 +39,7 @@ def plan_standing(incident: str) -> Standing:
     One that was denied or expired, and whose end an earlier run has recorded, stands no more: who
     starts the incident again asks for a new plan.
     """
-    state = journal.read(incident)
+    state = read_incident(incident)
     found = standing(state, datetime.now(UTC))
     if found in {Standing.DENIED, Standing.EXPIRED} and _end_was_recorded(state):
         return Standing.NONE
@@ -44,19 +54,18 @@ def _end_was_recorded(state: Incident) -> bool:
 
 
 @task(name="Declare incident", **CHANGE)
-def declare_incident(title: str, component: str, procedure: str, *, starts_run: bool = True) -> str:
-    """Open an incident that no alert brought, and return its id.
+def declare_incident(title: str, component: str, procedure: str) -> tuple[str, bool]:
+    """Open an incident that no alert brought, or join the open one; (id, whether it is new).
 
-    Who pressed the button in Prefect's UI is unknown to us, so no person is named.
+    A new one gets a run of its own, named after it. Who pressed the button in Prefect's UI is
+    unknown to us, so no person is named.
     """
-    return incidents.declare(title, component, procedure, by="prefect", starts_run=starts_run)
+    return incidents.declare_or_join(title, component, procedure, by="prefect")
 
 
-@task(name="Begin response", **READ)
 def begin_response(incident: str) -> None:
-    """Record that this flow run works on the incident."""
-    run = str(flow_run.id)
-    journal.append(incident, FactKind.RUN_STARTED, {"flow_run": run})
+    """Record that this flow run works on the incident. Not a task: the first checks wait for it."""
+    journal.append(incident, FactKind.RUN_STARTED, {"flow_run": str(flow_run.id)})
 
 
 @task(name="Assign severity", tags={"runbook:class.severity"}, **READ)
@@ -82,6 +91,7 @@ def assign_severity(incident: str, assessed: Assessment | None) -> Severity | No
 def record_diagnosis(incident: str, verdict: Verdict) -> None:
     """Record what verification found; the first hundred findings by name, the rest by number."""
     altered, missing = verdict.damaged()
+    earlier = sum(fact.kind is FactKind.DIAGNOSED for fact in journal.read(incident).facts)
     data = verdict.as_json()
     journal.append(
         incident,
@@ -93,7 +103,7 @@ def record_diagnosis(incident: str, verdict: Verdict) -> None:
             "altered": altered,
             "missing": missing,
         },
-        key="diagnosis",
+        key=f"diagnosis:{earlier}",
     )
 
 
@@ -127,6 +137,12 @@ def propose_plan(incident: str, plan: Plan, dry_run: list[str]) -> str:
         incident, FactKind.DRY_RUN, {"hash": plan.hash, "lines": dry_run}, key=f"dry:{plan.hash}"
     )
     return plan.hash
+
+
+@task(name="Record the refusal", **READ)
+def record_refusal(incident: str, reason: str) -> None:
+    """Record why this run could not go on: what the door refused, or what could not be proven."""
+    journal.append(incident, FactKind.NOTE, {"text": f"stopped: {reason}"[:_REASON_LIMIT]})
 
 
 @task(name="Leave open", **READ)

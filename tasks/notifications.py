@@ -1,10 +1,36 @@
-"""Telling people. Tasks of class NOTIFY: retried, journaled, never in the way."""
+"""Telling people. Tasks of class NOTIFY: retried, journaled, never in the way.
 
-from prefect import task
+What is told meanwhile must be waited for before the run ends or is suspended: a run that ends
+cancels what is still being tried again, and then nobody was told and no fact says so.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import Task, task
+from prefect.futures import PrefectFuture, wait
+from prefect.runtime import flow_run
 
 from tasks.retries import NOTIFY, is_last_try
 from tasks.settings import settings
 from tasks.work import telling
+
+_meanwhile: defaultdict[str, list[PrefectFuture[Any]]] = defaultdict(list)
+
+
+def tell_meanwhile(
+    notification: Task[..., Any], *arguments: str, after: Sequence[PrefectFuture[Any]] = ()
+) -> PrefectFuture[Any]:
+    """Begin to tell somebody while the response goes on; `after` other notifications."""
+    future = notification.submit(*arguments, wait_for=list(after))
+    _meanwhile[str(flow_run.id)].append(future)
+    return future
+
+
+def wait_until_told() -> None:
+    """Return when everything that this run tells meanwhile is told, or given up and journaled."""
+    wait(_meanwhile.pop(str(flow_run.id), []))
 
 
 def _tell(incident: str, audience: str, moment: str, text: str) -> bool:
@@ -42,6 +68,6 @@ def ask_for_approval(incident: str, text: str) -> bool:
 
 
 @task(name="Update stakeholders", tags={"runbook:post.comms.stakeholders"}, **NOTIFY)
-def announce_end(incident: str, text: str) -> bool:
-    """Tell the responders how it ended."""
-    return _tell(incident, "responders", "closed", text)
+def announce_end(incident: str, ending: str, text: str) -> bool:
+    """Tell the responders how it ended, or that it cannot go on without a person."""
+    return _tell(incident, "responders", ending, text)

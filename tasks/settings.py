@@ -39,6 +39,9 @@ class DatabaseSettings(_Section):
         description="Role that may create and rename databases, on the maintenance database.",
     )
     name: str = Field("rlhf_audit", description="The production database's name.")
+    owner: str = Field(
+        "audit_owner", description="Role that owns the database; the recovery role is a member."
+    )
     client_binaries: Path | None = Field(
         None, description="Directory of pg_restore and pg_dump; else the newest installed one."
     )

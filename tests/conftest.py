@@ -29,10 +29,10 @@ def pristine_stack() -> Iterator[Pristine]:
 
 
 @pytest.fixture
-def patient(pristine_patient: Pristine) -> Iterator[Lab]:
-    yield pristine_patient.restore()
+def patient(pristine_patient: Pristine) -> Lab:
+    return pristine_patient.restore()
 
 
 @pytest.fixture
-def stack(pristine_stack: Pristine) -> Iterator[Lab]:
-    yield pristine_stack.restore()
+def stack(pristine_stack: Pristine) -> Lab:
+    return pristine_stack.restore()

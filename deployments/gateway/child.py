@@ -13,12 +13,13 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Mapping
 from importlib import import_module
 from typing import Any
 from uuid import UUID
 
-from prefect import Flow
+from prefect import Flow, flow, task
 from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas import OrchestrationResult
 from prefect.client.schemas.responses import SetStateStatus
@@ -31,6 +32,7 @@ from deployments.gateway.prefect_api import CLAIMED
 from tasks.work import responder
 
 _PR_SET_PDEATHSIG = 1
+_RETRY_SECONDS = 1.0
 
 log = logging.getLogger("gateway.child")
 
@@ -42,6 +44,8 @@ def main(arguments: list[str]) -> None:
     with (
         socket.socket(fileno=descriptor) as channel,
         channel.makefile("r", encoding="utf-8") as orders,
+        # Our lease replaces the heartbeat, which costs a second at the end of every flow.
+        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
         get_client(sync_client=True) as client,
     ):
         _warm_up(client, modules)
@@ -59,11 +63,9 @@ def _run(client: SyncPrefectClient, run: UUID, entrypoint: str) -> dict[str, Any
     if claim.status is not SetStateStatus.ACCEPT:
         return {"claim": claim.status.value}
     flow_run = client.read_flow_run(run)
-    flow = _load(entrypoint)
+    flow_function = _load(entrypoint)
     try:
-        # Our lease replaces the heartbeat, which costs a second at the end of every flow.
-        with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
-            run_flow(flow, flow_run=flow_run, return_type="state")
+        run_flow(flow_function, flow_run=flow_run, return_type="state")
     except (Pause, Abort) as stopped:  # BaseException in Prefect; the run's state says the rest
         log.info("run stopped: %s", type(stopped).__name__)
     state = client.read_flow_run(run).state
@@ -76,18 +78,34 @@ def _run(client: SyncPrefectClient, run: UUID, entrypoint: str) -> dict[str, Any
 
 def _load(entrypoint: str) -> Flow[..., Any]:
     module, _, name = entrypoint.rpartition(".")
-    flow = getattr(import_module(module), name)
-    if not isinstance(flow, Flow):
-        raise TypeError(f"expected a flow at {entrypoint}, found {type(flow).__name__}")
-    return flow
+    found = getattr(import_module(module), name)
+    if not isinstance(found, Flow):
+        raise TypeError(f"expected a flow at {entrypoint}, found {type(found).__name__}")
+    return found
 
 
 def _warm_up(client: SyncPrefectClient, modules: list[str]) -> None:
     for module in ("prefect.task_engine", *modules):  # Prefect imports its engines late
         import_module(module)
-    client.hello()
     with responder.connection() as connection:
         connection.execute("SELECT 1")
+    while (reason := client.api_healthcheck()) is not None:
+        log.warning("child waits for Prefect's API: %s", type(reason).__name__)
+        time.sleep(_RETRY_SECONDS)
+    rehearsal = client.create_flow_run(_rehearse, name="warm-up", state=Pending(name=CLAIMED))
+    run_flow(_rehearse, flow_run=rehearsal, return_type="state")
+    client.delete_flow_run(rehearsal.id)
+
+
+@task(persist_result=False)
+def _step() -> None:
+    """Nothing: the way there is what gets warm."""
+
+
+@flow(name="warm-up", persist_result=False)
+def _rehearse() -> None:
+    """The first run of a process costs a second more than the second: this is the first."""
+    _step.submit().result()
 
 
 def _die_with(parent: int) -> None:

@@ -21,12 +21,13 @@ from tasks.clients.errors import Transient
 from tasks.domain.alertmanager import parse
 from tasks.domain.errors import BadInput
 from tasks.settings import settings
-from tasks.work import incidents
+from tasks.work import quarantine
+from tasks.work.intake import take_notification
+from tasks.work.quarantine import PREFIX_BYTES
 
 router = APIRouter()
 log = logging.getLogger("gateway.intake")
 
-_PREFIX = 64 * 1024
 _DIGITS = 19  # of a Content-Length that is worth parsing
 _BODY_SECONDS = 15  # a sender that drips its body must not hold us for ever
 
@@ -63,19 +64,19 @@ def _take(body: _Body) -> JSONResponse:
     limit = settings().gateway.body_limit_bytes
     if not body.whole:
         reason = f"expected at most {limit} bytes, found {body.size} or more"
-        incidents.quarantine(reason, body.size, body.data[:_PREFIX])
+        quarantine.keep(reason, body.size, body.data)
         log.warning("quarantined", extra={"reason": reason})
         return refusal(413, "too large", f"at most {limit} bytes", f"{body.size} or more")
     try:
         notification = parse(body.data)
     except BadInput as error:
-        incidents.quarantine(str(error), body.size, body.data[:_PREFIX])
+        quarantine.keep(str(error), body.size, body.data)
         log.warning("quarantined", extra={"reason": str(error)})
         field, _, complaint = str(error).partition(": ")
         return JSONResponse(
             {"error": "not understood", "field": field, "complaint": complaint}, status_code=422
         )
-    taken = incidents.take_notification(body.data, notification)
+    taken = take_notification(body.data, notification)
     for incident in taken.opened:
         log.info("incident opened", extra={"incident": incident})
     return JSONResponse(
@@ -104,13 +105,13 @@ async def _read(request: Request, limit: int) -> _Body:
     """The body, or its prefix as soon as it is known or announced to be longer than `limit`."""
     announced = request.headers.get("content-length", "")
     too_long = announced.isdecimal() and len(announced) <= _DIGITS and int(announced) > limit
-    enough = min(_PREFIX, limit) if too_long else limit
+    enough = min(PREFIX_BYTES, limit) if too_long else limit
     read = bytearray()
     async for chunk in request.stream():
         read += chunk
         if len(read) > enough:
             size = max(len(read), int(announced)) if too_long else len(read)
-            return _Body(bytes(read[:_PREFIX]), size, whole=False)
+            return _Body(bytes(read[:PREFIX_BYTES]), size, whole=False)
     if too_long:  # it announced more than it sent
-        return _Body(bytes(read[:_PREFIX]), len(read), whole=len(read) <= limit)
+        return _Body(bytes(read[:PREFIX_BYTES]), len(read), whole=len(read) <= limit)
     return _Body(bytes(read), len(read), whole=True)

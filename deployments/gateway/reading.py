@@ -17,7 +17,7 @@ from tasks.domain.escalation import acknowledged_at
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident
 from tasks.settings import settings
-from tasks.work import incidents, journal, responder
+from tasks.work import journal, quarantine, responder
 
 router = APIRouter()
 
@@ -39,7 +39,7 @@ Suffix = Annotated[str, Path(pattern=r"^(html|pdf)$")]
 @router.get("/incidents")
 def list_incidents(_: Reader) -> dict[str, Any]:
     """The newest incidents, and what is in quarantine."""
-    count, newest = incidents.quarantined()
+    count, newest = quarantine.newest()
     return {
         "incidents": [
             _summary(journal.read(known)) for known in journal.all_incidents(_LIST_LIMIT)

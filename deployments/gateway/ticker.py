@@ -21,7 +21,7 @@ from tasks.work import incidents, journal, responder
 
 log = logging.getLogger("gateway.ticker")
 
-_LOCK = 0x5449434B  # "TICK"
+LOCK = 0x5449434B  # "TICK"
 _SECONDS = 1.0
 _NEWEST = "SELECT incident, max(seq) FROM journal WHERE incident = ANY(%s) GROUP BY incident"
 
@@ -53,7 +53,7 @@ class Ticker:
     def tick(self, now: datetime) -> None:
         """Do what is due at `now`, if no other gateway is doing it."""
         with responder.connection() as connection, connection.transaction():
-            row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (_LOCK,)).fetchone()
+            row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
             if row is None or not row[0]:
                 return
             for incident in self._open_incidents(connection):

@@ -33,7 +33,7 @@ class CacheServer:
 
     def start(self) -> None:
         """Start and wait for the first PONG."""
-        self.directory.mkdir(parents=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         settings = {
             "bind": LOOPBACK,
             "port": str(self.port),

@@ -176,7 +176,7 @@ def _judge(lab: Lab, incident: Incident, damage: Damage, began: float) -> outcom
     records = lab.writer.acknowledged()
     accounted = judging.account_for(records, lab.reader_dsn)
     findings = (incident.diagnosis or {}).get("findings", [])
-    unnamed, misnamed = judging.unnamed_and_misnamed(damage, findings)
+    unnamed, misnamed = judging.unnamed_and_misnamed(damage, lab.sealed_size, findings)
     resealed = _seal_again(lab)
     store = settings().store
     verdict = verification.verify_table(

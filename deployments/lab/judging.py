@@ -51,9 +51,12 @@ def account_for(records: Sequence[Acknowledged], dsn: str) -> Accounted:
 
 
 def unnamed_and_misnamed(
-    damage: Damage, findings: Iterable[Mapping[str, Any]]
+    damage: Damage, sealed: int, findings: Iterable[Mapping[str, Any]]
 ) -> tuple[set[int], set[int]]:
-    """(damaged records that no finding names, records that a finding names although untouched)."""
+    """(damaged records that no finding names, records that a finding names although untouched).
+
+    Without its table the whole log of `sealed` records is damaged.
+    """
     named: set[int] = set()
     for finding in findings:
         first = finding.get("seq")
@@ -61,5 +64,5 @@ def unnamed_and_misnamed(
             continue
         if finding.get("code") != Code.UNSIGNED_TAIL:
             named.update(range(first, first + finding.get("count", 1)))
-    wanted = set(damage.modified) | set(damage.deleted)
+    wanted = set(range(sealed)) if damage.table else {*damage.modified, *damage.deleted}
     return wanted - named, named - wanted

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from deployments.lab.processes import sweep
+from deployments.lab.sweeping import sweep
 
 _GRACE_SECONDS = 0.3  # PostgreSQL, told by the kernel, takes its shared memory with it
 

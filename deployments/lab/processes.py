@@ -17,17 +17,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from deployments.lab.child import boot_id, start_ticks
 from deployments.lab.environment import PROJECT
 from deployments.lab.errors import LabError
 from deployments.lab.state import StateDirectory
+from deployments.lab.sweeping import LITTER, MARK, REGISTRY, sweep
 
-MARK = "LAB_STATE"
-"""Environment variable that every descendant of a lab carries: its state directory."""
-
-_REGISTRY = "processes"
 _CHILD = Path(__file__).with_name("child.py")
-_GONE_SECONDS = 5.0
 _TAIL_BYTES = 2000
 
 
@@ -91,7 +86,7 @@ class Processes:
     def __init__(self, directory: StateDirectory) -> None:
         self.state = directory.path
         self._lock = directory.lock
-        self._registry = self.state / _REGISTRY
+        self._registry = self.state / REGISTRY
         self._logs = self.state / "logs"
         self._logs.mkdir(exist_ok=True)
         self._children: list[Child] = []
@@ -160,6 +155,11 @@ class Processes:
             words = (errors or output)[-_TAIL_BYTES:].decode(errors="replace").strip()
             raise LabError(f"expected {name} to work, found exit {popen.returncode}:\n{words}")
         return output.decode()
+
+    def leaves(self, sockets: Sequence[Path]) -> None:
+        """Note sockets that a child leaves behind outside of the state directory."""
+        with (self.state / LITTER).open("a", encoding="utf-8") as listed:
+            listed.writelines(f"{socket}\n" for socket in sockets)
 
     def forget(self, child: Child) -> None:
         """No longer ours to stop: it was stopped and something else took its place."""
@@ -234,58 +234,3 @@ class Processes:
         )
         os.close(theirs)
         return ours, keeper
-
-
-def sweep(state: Path) -> int:
-    """Kill what a lab in `state` left running; how many processes that were.
-
-    Two ways to know them: a line of the registry whose start time is that of the process (process
-    numbers are used again), and the mark in the environment (grandchildren).
-    """
-    registry = state / _REGISTRY
-    found = _registered(registry) | _marked(state)
-    for pid in found:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
-    until = time.monotonic() + _GONE_SECONDS
-    while (found_alive := [pid for pid in found if _runs(pid)]) and time.monotonic() < until:
-        time.sleep(0.01)
-    if found_alive:
-        raise LabError(f"expected the leftovers of an earlier lab to die, found {found_alive}")
-    registry.unlink(missing_ok=True)
-    return len(found)
-
-
-def _registered(registry: Path) -> set[int]:
-    if not registry.exists():
-        return set()
-    boot = boot_id()
-    found = set()
-    for line in registry.read_text(encoding="ascii").splitlines():
-        fields = line.split()
-        if len(fields) == 3 and fields[2] == boot:  # noqa: PLR2004  a torn last line is shorter
-            pid = int(fields[0])
-            if start_ticks(pid) == int(fields[1]) and _runs(pid):
-                found.add(pid)
-    return found
-
-
-def _marked(state: Path) -> set[int]:
-    wanted = f"{MARK}={state}".encode()
-    found = set()
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError):
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
-                found.add(int(entry.name))
-    return found
-
-
-def _runs(pid: int) -> bool:
-    """Whether it is there and not just a zombie that waits for its parent."""
-    try:
-        text = Path(f"/proc/{pid}/stat").read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return False
-    return text.rpartition(")")[2].split()[0] not in {"Z", "X"}

@@ -59,7 +59,7 @@ class PrometheusServer:
 
     def start(self) -> None:
         """Start and wait until it serves queries."""
-        self.directory.mkdir(parents=True)
+        self.directory.mkdir(parents=True, exist_ok=True)
         configuration = self.directory / "prometheus.yml"
         configuration.write_text(_CONFIGURATION.format(target=self.target), encoding="utf-8")
         (self.directory / "rules.yml").write_text(_RULES, encoding="utf-8")

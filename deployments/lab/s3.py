@@ -23,7 +23,6 @@ EVIDENCE = "rlhf-audit-trail-evidence"
 REGION = "us-east-1"
 
 _START_SECONDS = 30.0
-_SOCKETS = "sockets"
 _LOCKS = ("PutObjectRetention", "GetObjectRetention", "GetBucketObjectLockConfiguration")
 _HOLDS = ("PutObjectLegalHold", "GetObjectLegalHold")
 _GRANTS = {
@@ -72,8 +71,9 @@ class ObjectServer:
     def start(self) -> None:
         """Start, wait until it answers, and see to both buckets, versioned and with Object Lock."""
         (self.directory / "data").mkdir(parents=True, exist_ok=True)
-        names = [f"{part}-grpc-{port + 10_000}" for part, port in self.ports.items()]
-        (self.directory / _SOCKETS).write_text("\n".join(names), encoding="ascii")
+        # it puts sockets into /tmp whatever it is told
+        names = (f"{part}-grpc-{port + 10_000}" for part, port in self.ports.items())
+        self.processes.leaves([Path(f"/tmp/seaweedfs-{name}.sock") for name in names])  # noqa: S108
         identities = private_file(self.directory / "identities.json", self._identities())
         self.child = self.processes.start(
             "s3",
@@ -175,14 +175,6 @@ class ObjectServer:
         finally:
             client.close()
         return True
-
-
-def remove_sockets(directory: Path) -> None:
-    """Remove what a stopped server left in /tmp, where it puts sockets whatever it is told."""
-    listed = directory / _SOCKETS
-    if listed.exists():
-        for name in listed.read_text(encoding="ascii").split():
-            Path(f"/tmp/seaweedfs-{name}.sock").unlink(missing_ok=True)  # noqa: S108
 
 
 def _program() -> str:

@@ -18,17 +18,18 @@ from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
-from deployments.lab import activation, dataset, prefect_server, prometheus, s3, template
+from deployments.lab import activation, dataset, prefect_server, prometheus, template
 from deployments.lab.cache import CacheServer
 from deployments.lab.environment import LOOPBACK
 from deployments.lab.parts import ORIGIN, RESPONDER_KEY, Options, Parts
 from deployments.lab.patient import DATABASE, load, set_up
 from deployments.lab.postgres import PATIENT, SUPERUSER, PostgresServer
-from deployments.lab.processes import Processes, sweep
+from deployments.lab.processes import Processes
 from deployments.lab.prometheus import PrometheusServer
 from deployments.lab.s3 import ObjectServer
 from deployments.lab.services import Service, Writer
 from deployments.lab.state import StateDirectory, private_file
+from deployments.lab.sweeping import sweep
 from tasks.work import people, responder
 
 __all__ = ["APPROVER", "ORIGIN", "Lab", "Options"]
@@ -55,7 +56,6 @@ class Lab(Parts):
         self.directory = StateDirectory.take(self.options.state)
         try:
             sweep(self.path)
-            s3.remove_sockets(self.path / "s3")
             self.directory.clear()
             self.processes = Processes(self.directory)
         except BaseException:
@@ -84,7 +84,6 @@ class Lab(Parts):
         self.processes.stop_all()
         self._threads.shutdown(wait=True, cancel_futures=True)
         sweep(self.path)
-        s3.remove_sockets(self.path / "s3")
         for name in _DATA:
             shutil.rmtree(self.path / name, ignore_errors=True)
         if self._old_handler is not None:
@@ -169,7 +168,7 @@ class Lab(Parts):
                 )
 
     def _start_running(self, responding: Future[None]) -> None:
-        """The worker and the gateway, as soon as Prefect answers; nothing of ours waits for sealing."""
+        """The worker and the gateway, as soon as Prefect answers."""
         responding.result()
         if not self.options.prefect:
             return

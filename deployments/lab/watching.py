@@ -12,7 +12,7 @@ from tasks.domain.untrusted import visible
 from tasks.work import journal
 
 _POLL_SECONDS = 0.1
-_WIDTH = 110
+_WIDTH = 240
 _STYLES = {
     FactKind.ALERT_RECEIVED: "bold red",
     FactKind.DIAGNOSED: "bold red",
@@ -45,7 +45,9 @@ _SAID: dict[FactKind, Callable[[Fact], str]] = {
     FactKind.EVIDENCE_SEALED: lambda fact: (
         f"{len(fact.data['items'])} objects under Object Lock in {fact.data['bucket']}"
     ),
-    FactKind.PLAN_PROPOSED: lambda fact: f"{fact.data['plan']['summary']}",
+    FactKind.PLAN_PROPOSED: lambda fact: (
+        f"hash {fact.data['hash'][:12]}, lost: {fact.data['plan']['will_be_lost']}"
+    ),
     FactKind.DRY_RUN: lambda fact: f"{len(fact.data['lines'])} steps looked at, none carried out",
     FactKind.PLAN_DECIDED: lambda fact: f"{fact.data['decision']}: {fact.data['reason']}",
     FactKind.STEP_STARTED: lambda fact: f"{fact.data['step']} on {fact.data['target']}",
@@ -84,3 +86,7 @@ def show(console: Console, fact: Fact, since: datetime | None) -> None:
     line.append(f"{fact.kind.value:18}", style=_STYLES.get(fact.kind, "dim"))
     line.append(f" {text}{who}")
     console.print(line, soft_wrap=True)
+    if fact.kind is FactKind.PLAN_PROPOSED:
+        for number, step in enumerate(fact.data["plan"]["steps"], start=1):
+            text = f"{number}. {step['action']}; destroys {step['destroys']}"
+            console.print(Text(f"{'':43}{visible(text, _WIDTH)}", style="cyan"), soft_wrap=True)

@@ -135,12 +135,24 @@ def rename_databases(
             )
 
 
+def withhold_grants(connection: Connection[TupleRow], name: str) -> None:
+    """Let only the owner's members and superusers connect."""
+    connection.execute(
+        sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(name))
+    )
+
+
+def give_default_grants(connection: Connection[TupleRow], name: str) -> None:
+    """What PostgreSQL gives everybody on a new database."""
+    connection.execute(
+        sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO PUBLIC").format(sql.Identifier(name))
+    )
+
+
 def copy_grants(connection: Connection[TupleRow], source: str, target: str) -> None:
     """Give `target` the database privileges of `source`: a dump of one database holds none."""
     rows = connection.execute(_GRANTS, (source,)).fetchall()
-    connection.execute(
-        sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(sql.Identifier(target))
-    )
+    withhold_grants(connection, target)
     for privilege, grantable, role in rows:
         if privilege not in _PRIVILEGES:
             raise Conflict(f"expected a database privilege, found {privilege!r} on {source}")
@@ -197,15 +209,18 @@ def end_sessions(
 ) -> int:
     """End every session on the database but `keep` (pids) and wait until they are gone; how many.
 
+    Twice in a row there must be none, because a session that is just starting is not shown yet.
     Raises Denied, naming them, when sessions are left that we may not end, Transient when some do
     not go in time. New sessions must have been forbidden before.
     """
     kept, ended = frozenset(keep), set[int]()
+    was_empty = False
     deadline = time.monotonic() + timeout_seconds
     while True:
         left = [each for each in sessions(connection, database) if each.pid not in kept]
-        if not left:
+        if not left and was_empty:
             return len(ended)
+        was_empty = not left
         protected = [each for each in left if each.superuser]
         if protected:
             raise Denied(
@@ -216,7 +231,7 @@ def end_sessions(
             if each.pid not in ended:
                 _end(connection, each)
                 ended.add(each.pid)
-        if time.monotonic() > deadline:
+        if left and time.monotonic() > deadline:
             raise Transient(
                 f"expected the sessions on {database} to end within {timeout_seconds} s, found "
                 f"{', '.join(map(str, left))}: try again"

@@ -21,6 +21,7 @@ CUT_MARK = " [cut]"
 _PAIRS_LIMIT = 128
 _NAME_LIMIT = 128
 _DEPTH_LIMIT = 16
+_YEARS = range(1970, 3000)  # Go's zero time and the end of the calendar are no beginnings
 
 _FINGERPRINT = re.compile(r"[0-9A-Za-z_.:-]{1,64}")
 _STRING = re.compile(r'"(?:[^"\\]|\\.)*+"', re.DOTALL)
@@ -122,11 +123,11 @@ def _pairs(field: str, value: object) -> dict[str, str]:
 def _moment(field: str, value: object) -> datetime:
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        if moment is not None and moment.tzinfo is not None:
+        if moment is not None and moment.tzinfo is not None and moment.year in _YEARS:
             return moment.astimezone(UTC)
     except (ValueError, OverflowError):
         moment = None
-    return _complain(field, "an RFC 3339 time with its zone", value)
+    return _complain(field, "an RFC 3339 time with its zone, from 1970 on", value)
 
 
 def _text(field: str, value: object) -> str:

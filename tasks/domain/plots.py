@@ -273,7 +273,7 @@ def provenance(restored: RestoreRow | None) -> str:
     if restored is None:
         return ""
     parts = [
-        ("from the backup", "p-backup", restored.backup_size),
+        ("from the backup", "p-backup", restored.from_backup),
         ("from sealed segments", "p-segments", restored.from_segments),
         ("carried over by their chain", "p-carried", restored.carried_over),
         ("lost, a tombstone each", "p-lost", restored.tombstones),

@@ -45,8 +45,7 @@ class Readings:
     @property
     def lost(self) -> int | None:
         """Records that could not be saved, by the last proof that speaks of losses."""
-        told = [proof.lost_count for proof in self.proofs if proof.lost_count is not None]
-        return told[-1] if told else None
+        return _lost(self.proofs)
 
     @property
     def approvals(self) -> tuple[changes.DecisionRow, ...]:
@@ -54,9 +53,15 @@ class Readings:
         return tuple(made for made in self.decisions if made.decision == APPROVED)
 
 
+def _lost(proofs: tuple[changes.ProofRow, ...]) -> int | None:
+    told = [proof.lost_count for proof in proofs if proof.lost_count is not None]
+    return told[-1] if told else None
+
+
 def read(incident: Incident, now: datetime) -> Readings:
     """The tables of an incident; `now` matters only to clocks that still run."""
     facts = incident.facts
+    proofs = changes.proofs(facts)
     return Readings(
         timeline=timeline(facts),
         phases=phases(facts),
@@ -70,8 +75,8 @@ def read(incident: Incident, now: datetime) -> Readings:
         plans=changes.plans(facts),
         decisions=changes.decisions(facts),
         steps=changes.steps(facts),
-        restored=changes.restored(facts),
-        proofs=changes.proofs(facts),
+        restored=changes.restored(facts, _lost(proofs)),
+        proofs=proofs,
         clocks=seen.clocks(facts, now),
         messages=seen.messages(facts),
     )

@@ -1,6 +1,6 @@
 """What was decided and done: plans, decisions, steps, holds, proofs and the restore as rows."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -93,12 +93,17 @@ class ProofRow:
 
 @dataclass(frozen=True, slots=True)
 class RestoreRow:
-    """Where each record of the restored log came from; None is UNKNOWN."""
+    """Where each record of the restored log came from; None is UNKNOWN.
+
+    `backup_size` is what the backup holds, `from_backup` what was taken of it: records of it that
+    were not as signed came from the segments instead.
+    """
 
     backup: str
     records_before: int | None
     records_after: int | None
     backup_size: int | None
+    from_backup: int | None
     from_segments: int | None
     carried_over: int | None
     tombstones: int | None
@@ -250,20 +255,46 @@ def _ranges(value: object) -> tuple[tuple[int, int], ...] | None:
     return tuple(whole)
 
 
-def restored(facts: Iterable[Fact]) -> RestoreRow | None:
-    """What the steps say about the restore, later steps over earlier; None without a restore."""
+def restored(facts: Iterable[Fact], lost: int | None) -> RestoreRow | None:
+    """What the steps say about the restore; None without one. `lost` is the proof's count.
+
+    A step that was killed and repeated counts only what its second run did, so the parts are
+    taken from sizes (signed, in all, lost) where those are known, and summed only otherwise.
+    """
+    results = [result_of(fact) for fact in of_kind(facts, FactKind.STEP_DONE)]
     told: dict[str, Any] = {}
-    for fact in of_kind(facts, FactKind.STEP_DONE):
-        told |= result_of(fact)
+    for result in results:
+        told |= result
     if "records_after" not in told and "backup" not in told:
         return None
+    signed, after = (whole_number(told.get(key)) for key in ("signed", "records_after"))
+    added, replaced = (whole_number(told.get(key)) for key in ("from_segments", "replaced"))
+    segments = None if added is None else added + (replaced or 0)
+    tombstones = _summed(results, "tombstones") if lost is None else lost
     return RestoreRow(
         backup=text(told, "backup"),
         records_before=whole_number(told.get("records_before")),
-        records_after=whole_number(told.get("records_after")),
+        records_after=after,
         backup_size=whole_number(told.get("backup_size")),
-        from_segments=whole_number(told.get("from_segments")),
-        carried_over=whole_number(told.get("carried_over")),
-        tombstones=whole_number(told.get("tombstones")),
+        from_backup=_rest(signed, segments),
+        from_segments=segments,
+        carried_over=(
+            _summed(results, "carried_over")
+            if after is None or signed is None or tombstones is None
+            else _rest(after, signed + tombstones)
+        ),
+        tombstones=tombstones,
         quarantine=text(told, "quarantine"),
     )
+
+
+def _rest(whole: int | None, part: int | None) -> int | None:
+    return None if whole is None or part is None or part > whole else whole - part
+
+
+def _summed(results: Iterable[Mapping[str, Any]], key: str) -> int | None:
+    """Over all steps, and over the last step that the swap reports inside its own result."""
+    parts = [result.get(key) for result in results]
+    parts += [mapping(result.get("last_step")).get(key) for result in results]
+    known = [number for number in map(whole_number, parts) if number is not None]
+    return sum(known) if known else None

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -77,14 +77,30 @@ def carry_bulk(site: Site, ask_head: AskHead, fence: Fence) -> Carried:
     Raises NotProven when there is no restored scratch database of this incident, or when the
     result is not one chain.
     """
+    scratch_name = site.names.scratch
     with (
+        postgres.connect(site.dsn, timeout_seconds=site.timeout_seconds) as admin,
         postgres.connect(
-            site.dsn_of(site.names.scratch), timeout_seconds=site.timeout_seconds
+            site.dsn_of(scratch_name), timeout_seconds=site.timeout_seconds
         ) as scratch,
         reading_production(site) as production,
     ):
-        head = ask_head()  # before the rows are read: whatever it names is in them, or lost
-        return carry(site, production, scratch, head, fence, last=False)
+        state = postgres_admin.databases(admin, [scratch_name])[scratch_name]
+        mark = site.is_ours(state, Stage.RESTORED)
+        if mark is None:
+            raise NotProven(f"expected {scratch_name} to be restored for {site.incident}: do so")
+        # Asked before the rows are read: whatever the head names is in them, or lost.
+        head = newest(mark.writers_head, ask_head())
+        carried = carry(site, production, scratch, head, fence, last=False)
+        if head is not None:
+            known = replace(mark, acknowledged=head.size, leaf=head.leaf.hex())
+            postgres_admin.comment_on(admin, scratch_name, known.text())
+        return carried
+
+
+def newest(*heads: WritersHead | None) -> WritersHead | None:
+    """The largest head that is known: writers that restart on a damaged table know less."""
+    return max((each for each in heads if each), key=lambda each: each.size, default=None)
 
 
 @contextmanager

@@ -170,7 +170,7 @@ def site_of(incident: str, log: LogStore, settings: Settings) -> Site:
         incident=incident,
         names=database_names(database.name, incident),
         dsn=database.recovery_dsn.get_secret_value(),
-        owner="audit_owner",
+        owner=database.owner,
         needed=readers | dict.fromkeys(database.writers, ("SELECT", "INSERT")),
         log=log,
         verifier=verifier,

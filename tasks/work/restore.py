@@ -159,9 +159,9 @@ def _loaded(
         admin, names.scratch, site.owner, names.production if production else None
     )
     postgres_admin.comment_on(admin, names.scratch, mark.text())
+    postgres_admin.withhold_grants(admin, names.scratch)  # nobody else writes there until the swap
     left: list[str] = []
     if production:
-        postgres_admin.copy_grants(admin, names.production, names.scratch)
         left = postgres_admin.copy_settings(admin, names.production, names.scratch)
     dump_tools.restore_archive(
         archive,

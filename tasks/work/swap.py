@@ -10,8 +10,6 @@ kill in 4 leaves either the state before or the state after, because it is one t
 """
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,10 +17,11 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres, postgres_admin
-from tasks.clients.errors import Conflict, Denied
+from tasks.clients.errors import Conflict
 from tasks.clients.postgres_admin import DatabaseState
 from tasks.domain.errors import NotProven
-from tasks.work.carry_over import AskHead, Carried, carry, reading_production
+from tasks.work.carry_over import AskHead, Carried, carry, newest, reading_production
+from tasks.work.closing import closing, refuse_superusers, reopen_after_kill, set_doors
 from tasks.work.recovery import (
     SPARE,
     TABLE,
@@ -86,13 +85,13 @@ def swap(site: Site, ask_head: AskHead, fence: Fence) -> Swapped:
         if production is not None:
             served = site.is_ours(production, Stage.IN_SERVICE)
             if served is not None:
-                return _already(site, admin, served, states)
+                return _already(site, admin, served, states, fence)
         mark = _restored(site, states)
-        _reopen_after_kill(site, admin, production)
+        reopen_after_kill(site, admin, production, fence)
         before = observe(site, mark.signed)
         if production is None:
             return _without_production(site, admin, mark, ask_head, fence, before)
-        _refuse_superusers(admin, names.production)
+        refuse_superusers(admin, names.production)
         return _swap(site, admin, mark, production, ask_head, fence, before)
 
 
@@ -120,11 +119,16 @@ def _restored(site: Site, states: dict[str, DatabaseState]) -> Mark:
 
 
 def _already(
-    site: Site, admin: Connection[TupleRow], mark: Mark, states: dict[str, DatabaseState]
+    site: Site,
+    admin: Connection[TupleRow],
+    mark: Mark,
+    states: dict[str, DatabaseState],
+    fence: Fence,
 ) -> Swapped:
     """The swap is done: make sure of the doors, which open and close after the renames."""
     quarantine = states.get(site.names.quarantine)
-    _set_doors(site, admin)
+    fence()
+    set_doors(site, admin)
     return Swapped(
         database=site.names.production,
         quarantine=quarantine.name if quarantine else None,
@@ -135,43 +139,6 @@ def _already(
         before=Extent(quarantine is not None, False, 0, 0, 0),  # noqa: FBT003  not looked at
         done_before=True,
     )
-
-
-def _set_doors(site: Site, admin: Connection[TupleRow]) -> None:
-    states = postgres_admin.databases(admin, _all(site))
-    for name, open_to_clients in ((site.names.production, True), (site.names.quarantine, False)):
-        state = states.get(name)
-        if state is not None and state.allows_connections is not open_to_clients:
-            postgres_admin.allow_connections(admin, name, allowed=open_to_clients)
-
-
-def _reopen_after_kill(
-    site: Site, admin: Connection[TupleRow], production: DatabaseState | None
-) -> None:
-    """Production closed by a killed attempt of ours is opened: its last rows must be read."""
-    if production is None:
-        return
-    mark = site.is_ours(production, Stage.CLOSING)
-    if mark is not None:
-        postgres_admin.allow_connections(admin, production.name, allowed=True)
-        postgres_admin.comment_on(admin, production.name, mark.previous)
-    elif not production.allows_connections:
-        raise Conflict(
-            f"expected {production.name} to allow connections, found it closed by somebody else: "
-            f"ask who did it; ALTER DATABASE {production.name} ALLOW_CONNECTIONS true, then try "
-            "again"
-        )
-
-
-def _refuse_superusers(admin: Connection[TupleRow], database: str) -> None:
-    """Before anything stands still: sessions that we may not end would only cost an outage."""
-    protected = [each for each in postgres_admin.sessions(admin, database) if each.superuser]
-    if protected:
-        raise Denied(
-            f"expected no superuser's session on {database}, found "
-            f"{', '.join(map(str, protected))}: ask their owners to disconnect, then try again; "
-            "production is untouched"
-        )
 
 
 def _swap(
@@ -188,25 +155,26 @@ def _swap(
         site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
     ) as scratch:
         with reading_production(site) as production:
-            carry(site, production, scratch, ask_head(), fence, last=False)
+            known = newest(mark.writers_head, ask_head())
+            carry(site, production, scratch, known, fence, last=False)
         records = _whole(scratch)
     previous = Mark.of(production_state.comment)
     comment = previous.previous if previous else production_state.comment
-    with _closing(site, admin, comment, fence) as closing:
+    with closing(site, admin, comment, fence) as door:
         with (
             postgres.connect(
                 site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
             ) as scratch,
             reading_production(site) as production,
         ):
-            head = ask_head()
+            head = newest(known, ask_head())
             began = time.monotonic()
             if production is not None and has_readable_table(production):
                 postgres.lock_against_writers(production, TABLE, _LOCK_SECONDS)
             carried = carry(site, production, scratch, head, fence, last=True)
             scratch.execute(f"DROP TABLE IF EXISTS {SPARE}")
             fence()
-            closing.close()
+            door.close()
             keep = [] if production is None else [production.info.backend_pid]
             ended = postgres_admin.end_sessions(
                 admin, names.production, keep=keep, timeout_seconds=_END_SECONDS
@@ -222,16 +190,18 @@ def _swap(
             end=carried.size,
             previous=comment,
         )
-        postgres_admin.rename_databases(
-            admin,
-            [
-                (names.production, names.quarantine, _quarantined(site, comment).text()),
-                (names.scratch, names.production, served.text()),
-            ],
-        )
+        with admin.transaction():
+            postgres_admin.copy_grants(admin, names.production, names.scratch)
+            postgres_admin.rename_databases(
+                admin,
+                [
+                    (names.production, names.quarantine, _quarantined(site, comment).text()),
+                    (names.scratch, names.production, served.text()),
+                ],
+            )
         outage = time.monotonic() - began
-        closing.renamed = True
-    _set_doors(site, admin)
+        door.renamed = True
+    set_doors(site, admin)
     timed = replace(served, outage_seconds=round(outage, 4))
     postgres_admin.comment_on(admin, names.production, timed.text())
     return Swapped(
@@ -256,7 +226,7 @@ def _without_production(
     """The whole database is gone: only one rename, and nobody whose sessions must end."""
     names = site.names
     began = time.monotonic()
-    head = ask_head()
+    head = newest(mark.writers_head, ask_head())
     with postgres.connect(
         site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
     ) as scratch:
@@ -273,40 +243,11 @@ def _without_production(
         end=carried.size,
         outage_seconds=round(time.monotonic() - began, 4),
     )
-    postgres_admin.rename_databases(admin, [(names.scratch, names.production, served.text())])
-    _set_doors(site, admin)
+    with admin.transaction():
+        postgres_admin.give_default_grants(admin, names.scratch)
+        postgres_admin.rename_databases(admin, [(names.scratch, names.production, served.text())])
+    set_doors(site, admin)
     return Swapped(names.production, None, records, carried, 0, served.outage_seconds, before)
-
-
-class _Closing:
-    """Production, marked as being swapped and perhaps closed."""
-
-    def __init__(self, admin: Connection[TupleRow], name: str) -> None:
-        self._admin = admin
-        self._name = name
-        self.renamed = False
-
-    def close(self) -> None:
-        """No new sessions, superusers' included."""
-        postgres_admin.allow_connections(self._admin, self._name, allowed=False)
-
-
-@contextmanager
-def _closing(
-    site: Site, admin: Connection[TupleRow], comment: str, fence: Fence
-) -> Iterator[_Closing]:
-    """Mark production, and give it back as it was unless it was renamed."""
-    name = site.names.production
-    fence()
-    mark = Mark(site.incident, Stage.CLOSING, previous=comment)
-    postgres_admin.comment_on(admin, name, mark.text())
-    closing = _Closing(admin, name)
-    try:
-        yield closing
-    finally:
-        if not closing.renamed:
-            postgres_admin.allow_connections(admin, name, allowed=True)
-            postgres_admin.comment_on(admin, name, comment)
 
 
 def _quarantined(site: Site, comment: str) -> Mark:

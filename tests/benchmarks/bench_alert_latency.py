@@ -104,13 +104,6 @@ def one_alert(sender: httpx.Client, number: int) -> tuple[float, float]:
     time.sleep(1.5)  # looking while it runs would take the processor that it runs on
     until_true(lambda: has_ended(incident), 60)
     first = min(checks(incident)) - began
-    if os.environ.get("DBG"):
-        print(
-            [
-                (f.kind.value, round(f.at.timestamp() - began, 3))
-                for f in journal.read(incident).facts
-            ][:9]
-        )
     journal.append(incident, FactKind.CLOSED, {"outcome": "benchmark"})
     return intake, first
 

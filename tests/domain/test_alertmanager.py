@@ -104,6 +104,8 @@ def test_nanoseconds_and_offsets_are_read_as_utc() -> None:
         (with_alert(startsAt="yesterday"), "alerts[0].startsAt"),
         (with_alert(startsAt="2026-11-23T12:05:46"), "alerts[0].startsAt"),
         (with_alert(startsAt="0001-01-01T00:00:00+14:00"), "alerts[0].startsAt"),
+        (with_alert(startsAt="0001-01-01T00:00:00Z"), "alerts[0].startsAt"),
+        (with_alert(startsAt="9999-12-31T23:59:59-14:00"), "alerts[0].startsAt"),
         (with_alert(startsAt=5), "alerts[0].startsAt"),
     ],
 )

@@ -11,15 +11,8 @@ from tasks.domain.facts import FactKind
 from tasks.domain.ledger.verdicts import Code, Finding
 from tasks.domain.metrics import phases
 from tasks.domain.report import build_report
-from tests.builders import (
-    ALERT_AT,
-    BACKUP,
-    SIGNED,
-    JournalBuilder,
-    diagnosis,
-    full_incident,
-    tampered_verdict,
-)
+from tests.builders import ALERT_AT, BACKUP, SIGNED, JournalBuilder, diagnosis, tampered_verdict
+from tests.story import full_incident
 
 SVG = "{http://www.w3.org/2000/svg}"
 

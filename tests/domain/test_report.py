@@ -14,20 +14,19 @@ from tasks.domain.incident import Incident, fold
 from tasks.domain.journaled import UNKNOWN
 from tasks.domain.ledger.verdicts import Code, Finding, Status, Verdict
 from tasks.domain.metrics import duration
+from tasks.domain.recovery_plan import CARRY_OVER
 from tasks.domain.report import Report, build_report
 from tasks.domain.timeline import shortened
 from tests.builders import (
     ALERT_AT,
-    DEMO_APPROVER,
     INCIDENT,
     JournalBuilder,
     alert_fact,
     diagnosis,
-    full_incident,
-    full_journal,
     restore_plan,
     tampered_verdict,
 )
+from tests.story import DEMO_APPROVER, full_incident, full_journal
 
 NOW = ALERT_AT + timedelta(minutes=5)
 
@@ -147,7 +146,7 @@ def test_failed_and_unfinished_steps_are_shown_with_an_action_each() -> None:
     report = report_of(journal.incident_state())
 
     assert [step.outcome for step in report.readings.steps] == [
-        *("done", "done"),
+        *("done", "done", "done"),
         *("failed", "not finished"),
     ]
     assert {"Find out why the step a failed", "Find out why the step b did not finish"} <= {
@@ -211,6 +210,43 @@ def test_half_readable_loss_list_is_unknown_rather_than_too_small() -> None:
     incident = changed(FactKind.VERIFIED, result={"lost": [[1, 2], ["x", 4]]})
 
     assert report_of(incident).readings.lost is None
+
+
+def test_restored_records_are_told_by_where_they_came_from() -> None:
+    restored = report_of(full_incident()).readings.restored
+
+    assert restored is not None
+    assert (restored.from_backup, restored.from_segments) == (42_000, 8_000)
+    assert (restored.carried_over, restored.tombstones) == (609, 2)
+    assert restored.records_after == 50_611
+
+
+def test_carry_over_that_was_killed_and_repeated_is_counted_from_the_sizes() -> None:
+    facts = []
+    for fact in full_journal().facts:
+        data = dict(fact.data)
+        if fact.kind is FactKind.STEP_DONE and data["step"] == CARRY_OVER:
+            data["result"] = {"carried_over": 3, "tombstones": 0, "size": 50_595}
+        facts.append(replace(fact, data=data))
+
+    restored = report_of(fold(INCIDENT, facts)).readings.restored
+
+    assert restored is not None
+    assert (restored.carried_over, restored.tombstones) == (609, 2)
+
+
+def test_without_sizes_the_carried_records_are_summed_over_the_steps() -> None:
+    journal = JournalBuilder()
+    for step, result in (
+        ("a", {"backup": "b.dump", "carried_over": 5, "tombstones": 1}),
+        ("b", {"last_step": {"carried_over": 2, "tombstones": 0}}),
+    ):
+        journal.add(1, FactKind.STEP_DONE, {"step": step, "target": "t", "result": result})
+
+    restored = report_of(journal.incident_state()).readings.restored
+
+    assert restored is not None
+    assert (restored.carried_over, restored.tombstones, restored.from_backup) == (7, 1, None)
 
 
 def test_verified_log_says_that_nothing_was_found() -> None:

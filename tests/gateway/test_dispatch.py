@@ -10,6 +10,7 @@ import pytest
 
 from deployments.gateway.dispatcher import Dispatcher
 from deployments.gateway.prefect_api import PrefectApi
+from deployments.gateway.ticker import LOCK as TICKER_LOCK
 from deployments.gateway.ticker import Ticker
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Stage
@@ -177,7 +178,7 @@ def test_run_left_by_a_dead_gateway_is_taken_over_after_its_lease(
         )
     time.sleep(1)
     assert results(incident) == [None]
-    until_true(lambda: is_closed(incident))
+    until_true(lambda: results(incident) == ["Completed"])
     assert sorted(run["state"] for run in runs_of(prefect, incident)) == ["Completed", "Crashed"]
 
 
@@ -229,3 +230,57 @@ def decide(incident: str, decision: str) -> None:
     approvals.decide(
         incident, state.plan_hash, decision, Person("bea", Role.APPROVER), "looks right"
     )
+
+
+def test_two_gateways_share_the_work_and_start_nothing_twice(
+    dispatching: Dispatching, prefect: Prefect
+) -> None:
+    first, _ = dispatching
+    with PrefectApi(prefect.url) as api:
+        second = Dispatcher(
+            api, children=1, modules=["tests.gateway.sample_flows"], stop_grace_seconds=0.5
+        )
+        second.start()
+        try:
+            until_true(lambda: second.warm_children == 1, 60)
+            all_pids = {*first.child_pids, *second.child_pids}
+            declared = [declare("quick") for _ in range(8)]
+            for incident in declared:
+                until_true(lambda incident=incident: results(incident) == ["Completed"], 60)
+            started = [facts(incident, FactKind.RUN_STARTED) for incident in declared]
+            assert [len(runs) for runs in started] == [1] * 8
+            pids = {runs[0].data["pid"] for runs in started}
+            assert pids <= all_pids
+            assert pids & set(second.child_pids)
+        finally:
+            second.stop()
+
+
+def test_dispatch_waits_while_prefect_is_away_and_goes_on_when_it_is_back(
+    dispatching: Dispatching, prefect: Prefect
+) -> None:
+    dispatcher, _ = dispatching
+    api = dispatcher._api
+    api._http.base_url = "http://127.0.0.1:9/api"
+    incident = declare("quick")
+    time.sleep(1)
+    assert results(incident) == [None]
+    api._http.base_url = prefect.url
+    until_true(lambda: results(incident) == ["Completed"])
+
+
+def test_same_escalation_or_resumption_is_ordered_once() -> None:
+    incident = incidents.declare("quick", "api", "api_service", by="anna", starts_run=False)
+    assert incidents.enqueue(incident, incidents.ESCALATION, f"escalate:{incident}:x")
+    assert not incidents.enqueue(incident, incidents.ESCALATION, f"escalate:{incident}:x")
+
+
+def test_ticker_leaves_the_work_to_the_one_that_holds_the_lock() -> None:
+    incident = incidents.declare("quick", "api", "api_service", by="anna", starts_run=False)
+    later = datetime.now(UTC) + timedelta(minutes=20)
+    with responder.connection() as other, other.transaction():
+        other.execute("SELECT pg_advisory_xact_lock(%s)", (TICKER_LOCK,))
+        Ticker().tick(later)
+        assert results(incident) == []
+    Ticker().tick(later)
+    assert len(results(incident)) == 1

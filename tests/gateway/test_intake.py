@@ -18,7 +18,7 @@ from deployments.lab.postgres import SUPERUSER
 from deployments.lab.processes import Processes
 from tasks.domain.facts import Fact, FactKind
 from tasks.settings import settings
-from tasks.work import incidents, journal, responder
+from tasks.work import journal, quarantine, responder
 from tests.gateway.stack import (
     ALERT_TOKEN,
     SECOND_ALERT_TOKEN,
@@ -127,14 +127,14 @@ def test_body_over_the_limit_is_413_with_a_bounded_prefix_in_quarantine(
 ) -> None:
     answer = sender.post("/alerts", content=b"x" * (FOUR_MIB + 1))
     assert answer.status_code == 413
-    assert quarantine() == [(FOUR_MIB + 1, 64 * 1024)]
+    assert quarantined() == [(FOUR_MIB + 1, 64 * 1024)]
     assert count("notifications") == 0
 
 
 def test_chunked_body_without_a_length_is_cut_at_the_limit(sender: httpx.Client) -> None:
     answer = sender.post("/alerts", content=(b"y" * 65536 for _ in range(100)))
     assert answer.status_code == 413
-    ((size, prefix),) = quarantine()
+    ((size, prefix),) = quarantined()
     assert FOUR_MIB < size < 100 * 65536
     assert prefix == 64 * 1024
 
@@ -148,7 +148,7 @@ def test_announced_giant_is_refused_after_its_first_bytes(gateway: str) -> None:
     with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
         connection.sendall(head.encode() + b"z" * 200_000)
         assert connection.recv(100).startswith(b"HTTP/1.1 413")
-    assert quarantine() == [(99999999999, 64 * 1024)]
+    assert quarantined() == [(99999999999, 64 * 1024)]
 
 
 def test_body_exactly_at_the_limit_is_read(sender: httpx.Client) -> None:
@@ -174,7 +174,7 @@ def test_body_that_is_no_notification_is_422_naming_the_field(
     answer = sender.post("/alerts", content=body)
     assert answer.status_code == 422
     assert answer.json()["field"] == field
-    assert quarantine() == [(len(body), min(len(body), 64 * 1024))]
+    assert quarantined() == [(len(body), min(len(body), 64 * 1024))]
     assert [count(table) for table in ("notifications", "alerts", "journal")] == [0, 0, 0]
 
 
@@ -194,9 +194,9 @@ def test_quarantine_keeps_the_newest_thousand() -> None:
             "INSERT INTO quarantine (reason, size, prefix)"
             " SELECT 'old', 1, 'x' FROM generate_series(1, 1005)"
         )
-    incidents.quarantine("new", 1, b"x")
-    assert incidents.quarantined(1)[0] == 1000
-    assert incidents.quarantined(1)[1][0]["reason"] == "new"
+    quarantine.keep("new", 1, b"x")
+    assert quarantine.newest(1)[0] == 1000
+    assert quarantine.newest(1)[1][0]["reason"] == "new"
 
 
 def test_same_notification_twice_has_one_effect(sender: httpx.Client) -> None:
@@ -386,7 +386,7 @@ def stored_alerts() -> int:
     return count("alerts")
 
 
-def quarantine() -> list[tuple[int, int]]:
+def quarantined() -> list[tuple[int, int]]:
     with responder.connection() as connection:
         return connection.execute(
             "SELECT size, octet_length(prefix) FROM quarantine ORDER BY id"

@@ -19,16 +19,8 @@ from tasks.domain.incident import Incident, fold
 from tasks.domain.report import build_report
 from tasks.work.rendering import render_html, render_json, write_report
 from tasks.work.typesetting import printed, render_pdf
-from tests.builders import (
-    ALERT_AT,
-    DEMO_APPROVER,
-    INCIDENT,
-    JournalBuilder,
-    alert_fact,
-    full_incident,
-    full_journal,
-    long_incident,
-)
+from tests.builders import ALERT_AT, INCIDENT, JournalBuilder, alert_fact
+from tests.story import DEMO_APPROVER, full_incident, full_journal, long_incident
 
 NOW = ALERT_AT + timedelta(minutes=5)
 VOID = {"meta", "br", "link", "img", "input", "hr"}

@@ -44,7 +44,7 @@ def canonical_line(event: Mapping[str, Any]) -> bytes:
         raise RecordError(f"the record cannot be written as JSON: {error}") from error
     line = text.encode("ascii")
     _check_size(line)
-    _check_depth(event)
+    _check_depth(line, event)
     return line
 
 
@@ -70,7 +70,7 @@ def parse_line(line: bytes) -> dict[str, Any]:
         raise RecordError(f"the record is not JSON: {str(error)[:200]}") from error
     if not isinstance(event, dict):
         raise RecordError(f"expected a JSON object, found {type(event).__name__}")
-    _check_depth(event)
+    _check_depth(line, event)
     return event
 
 
@@ -178,7 +178,9 @@ def _check_size(line: bytes) -> None:
         raise RecordError(f"expected at most {MAX_LINE_BYTES} bytes a line, found {len(line)}")
 
 
-def _check_depth(event: Mapping[str, Any]) -> None:
+def _check_depth(line: bytes, event: Mapping[str, Any]) -> None:
+    if line.count(b"{") + line.count(b"[") <= MAX_DEPTH:
+        return  # no deeper than it has brackets: the walk below costs more than parsing
     level: list[Any] = [event]
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []

@@ -138,7 +138,7 @@ def combine(table: Verdict, store: Verdict) -> Verdict:
     Sizes and hashes are the table's; both were compared with the same signed checkpoint.
     """
     status = min(table.status, store.status, key=_WORST.index)
-    reasons = [verdict.reason for verdict in (table, store) if verdict.reason]
+    reasons = [f"{one.source}: {one.reason}" for one in (table, store) if one.reason]
     return Verdict(
         status=status,
         source=f"{table.source}+{store.source}",
@@ -149,5 +149,5 @@ def combine(table: Verdict, store: Verdict) -> Verdict:
         root=table.root or store.root,
         seconds=max(table.seconds, store.seconds),
         bytes=table.bytes + store.bytes,
-        reason="; ".join(dict.fromkeys(reasons)),
+        reason="; ".join(reasons),
     )

@@ -6,6 +6,7 @@ gets a copy of the database and of the log, and may ruin both.
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -108,19 +109,20 @@ class Patient:
     def writers_head(self, size: int = SIZE) -> WritersHead:
         return WritersHead(size, self.genuine[size - 1].leaf)
 
-    def killed(self, step: str, deadly: int, size: int = SIZE) -> bool:
-        """Run a step in a process that kills itself at its n-th fence; whether it came so far."""
+    def killed(self, step: str, *, deadly: int = 0, after: float = 0) -> bool:
+        """Run a step in a process that dies at its n-th fence, or `after` seconds; did it die?"""
         job = {
             "step": step,
             "deadly": deadly,
+            "after": after,
             "incident": INCIDENT,
             "dsn": self.site.dsn,
             "log": str(self.log),
             "verifier": SIGNER.verifier.encoded,
             "origin": ORIGIN,
             "binaries": str(binaries()),
-            "size": size,
-            "leaf": self.genuine[size - 1].leaf.hex(),
+            "size": SIZE,
+            "leaf": self.genuine[SIZE - 1].leaf.hex(),
             "archive": str(self.archive),
             "backup": asdict(self.backup) | {"taken_at": str(self.backup.taken_at)},
         }
@@ -131,8 +133,8 @@ class Patient:
             cwd=PROJECT,
             check=False,
         )
-        assert ended.returncode in {0, -9}
-        return ended.returncode == -9
+        assert ended.returncode in {0, -signal.SIGKILL, -signal.SIGALRM}
+        return ended.returncode != 0
 
     def expected(self, first: int = 0, last: int = SIZE) -> list[tuple[int, bytes, bytes]]:
         return [(row.seq, row.record, row.leaf) for row in self.genuine[first:last]]

@@ -2,6 +2,7 @@
 
 import json
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
@@ -100,6 +101,26 @@ def test_a_truncated_tail_is_known_by_the_writers_own_head(patient: Patient) -> 
     assert [(each.first, each.count) for each in losses_of(patient.site).lost] == [(2990, 10)]
 
 
+def test_writers_that_forgot_their_head_meanwhile_do_not_shorten_the_list(
+    patient: Patient,
+) -> None:
+    patient.hurt("DELETE FROM audit_records WHERE seq >= 2990")
+    patient.restore()
+    carry_bulk(patient.site, patient.writers_head, unfenced)
+
+    swap(patient.site, lambda: patient.writers_head(2990), unfenced)  # they began anew
+
+    assert [(each.first, each.count) for each in losses_of(patient.site).lost] == [(2990, 10)]
+
+
+def test_a_bulk_without_a_restored_database_is_refused(patient: Patient) -> None:
+    patient.restore()
+    patient.servers.admin(f"COMMENT ON DATABASE {NAMES.scratch} IS 'something else'")
+
+    with pytest.raises(NotProven, match="to be restored"):
+        carry_bulk(patient.site, patient.writers_head, unfenced)
+
+
 def test_without_the_writers_head_the_tables_own_chain_decides(patient: Patient) -> None:
     patient.hurt("DELETE FROM audit_records WHERE seq = 2950")
 
@@ -111,7 +132,9 @@ def test_without_the_writers_head_the_tables_own_chain_decides(patient: Patient)
     assert losses_of(patient.site).records == 1
 
 
-def test_newer_rows_of_the_dump_save_what_the_table_has_lost(patient: Patient, tmp_path) -> None:
+def test_newer_rows_of_the_dump_save_what_the_table_has_lost(
+    patient: Patient, tmp_path: Path
+) -> None:
     backup, archive = dumped(patient, NAMES.production, tmp_path)
     patient.hurt("DROP TABLE audit_records CASCADE")
     restore_beside(patient.site, backup, archive, patient.head(), unfenced)

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from tasks.clients.errors import Conflict, Malformed
@@ -10,6 +11,7 @@ from tasks.domain.errors import LockLost, NotProven
 from tasks.work.log_store import Head
 from tasks.work.recovery import Mark, Stage, observe
 from tasks.work.restore import restore_beside
+from tasks.work.swap import swap
 from tests.tasks.recovery.conftest import (
     BACKUP,
     INCIDENT,
@@ -39,24 +41,28 @@ def test_tampered_and_deleted_records_come_back_as_they_were_signed(patient: Pat
 
 
 def test_the_restored_database_grants_and_sets_what_production_did(patient: Patient) -> None:
+    query = "SELECT datacl, pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
+    with patient.servers.postgres.connect() as admin:
+        before = admin.execute(query, (NAMES.production,)).fetchone()
+
     patient.restore()
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(patient.servers.postgres.dsn("audit_api", NAMES.scratch))
+    swap(patient.site, patient.writers_head, unfenced)
 
     with patient.servers.postgres.connect() as admin:
-        query = "SELECT datacl, pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s"
-        production, scratch = (
-            admin.execute(query, (name,)).fetchone() for name in (NAMES.production, NAMES.scratch)
-        )
+        after = admin.execute(query, (NAMES.production,)).fetchone()
         settings = admin.execute(
             "SELECT s.setconfig FROM pg_db_role_setting s JOIN pg_database d"
             " ON d.oid = s.setdatabase WHERE d.datname = %s",
-            (NAMES.scratch,),
+            (NAMES.production,),
         ).fetchall()
-    assert production is not None
-    assert scratch is not None
-    assert sorted(scratch[0]) == sorted(production[0])
-    assert scratch[1] == "audit_owner"
+    assert before is not None
+    assert after is not None
+    assert sorted(after[0]) == sorted(before[0])
+    assert after[1] == "audit_owner"
     assert settings == [(["idle_session_timeout=1h"],)]
-    with patient.servers.postgres.connect(NAMES.scratch) as scratch_database:
+    with patient.servers.postgres.connect(NAMES.production) as production:
         query = "SELECT has_table_privilege(%s, 'audit_records', %s)"
         for role, privilege, expected in (
             ("audit_api", "INSERT", True),
@@ -65,7 +71,7 @@ def test_the_restored_database_grants_and_sets_what_production_did(patient: Pati
             ("audit_reader", "INSERT", False),
             ("sealer", "SELECT", True),
         ):
-            assert scratch_database.execute(query, (role, privilege)).fetchone() == (expected,)
+            assert production.execute(query, (role, privilege)).fetchone() == (expected,)
 
 
 def test_a_second_call_finds_the_restored_database_and_proves_it_again(patient: Patient) -> None:
@@ -239,7 +245,7 @@ def test_a_dropped_table_or_database_is_restored_all_the_same(patient: Patient) 
 
 
 def test_a_restore_killed_at_any_fence_is_finished_by_the_next_call(patient: Patient) -> None:
-    points = [patient.killed("restore", point) for point in range(1, 5)]
+    points = [patient.killed("restore", deadly=point) for point in range(1, 5)]
 
     patient.restore()
 

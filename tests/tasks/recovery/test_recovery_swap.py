@@ -13,7 +13,7 @@ from deployments.lab.audit_appender import Appender, Unavailable
 from deployments.lab.dataset import events
 from tasks.clients.errors import Conflict, Denied
 from tasks.domain.carry_over import WritersHead
-from tasks.domain.errors import NotProven
+from tasks.domain.errors import LockLost, NotProven
 from tasks.domain.ledger import Status, is_tombstone
 from tasks.work.carry_over import carry_bulk, losses_of
 from tasks.work.recovery import Mark, Stage
@@ -230,15 +230,35 @@ def test_a_superuser_who_comes_in_between_undoes_the_swap(patient: Patient) -> N
     assert patient.stored() == patient.expected()
 
 
-def test_a_swap_killed_at_any_fence_is_done_once_by_the_next_call(patient: Patient) -> None:
+@pytest.mark.parametrize("point", range(1, 6))
+def test_a_swap_killed_before_any_change_is_done_once_by_the_next_call(
+    patient: Patient, point: int
+) -> None:
     patient.hurt("DELETE FROM audit_records WHERE seq IN (7, 2750)")
     patient.restore()
 
-    points = [patient.killed("swap", point) for point in range(1, 7)]
-    swap(patient.site, patient.writers_head, unfenced)
+    assert patient.killed("swap", deadly=point)
 
-    # The first kill comes before the bulk is carried; once that is in, there is a fence less.
-    assert points[:4] == [True] * 4
+    closed = not doors(patient)[NAMES.production]
+    assert closed is (point == 5)  # the bulk, the mark, the last rows, closing, then the renames
+    _assert_done_once(patient)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("milliseconds", range(5, 155, 10))
+def test_a_swap_killed_at_any_moment_is_done_once_by_the_next_call(
+    patient: Patient, milliseconds: int
+) -> None:
+    patient.hurt("DELETE FROM audit_records WHERE seq IN (7, 2750)")
+    patient.restore()
+
+    patient.killed("swap", after=milliseconds / 1000)
+
+    _assert_done_once(patient)
+
+
+def _assert_done_once(patient: Patient) -> None:
+    swap(patient.site, patient.writers_head, unfenced)
     assert doors(patient) == {NAMES.production: True, NAMES.quarantine: False}
     assert [row for row in patient.stored() if row[0] != 2750] == [
         row for row in patient.expected() if row[0] != 2750
@@ -256,6 +276,24 @@ def test_a_kill_after_production_was_closed_is_opened_and_finished(patient: Pati
 
     assert doors(patient) == {NAMES.production: True, NAMES.quarantine: False}
     assert patient.stored() == patient.expected()
+
+
+def test_a_late_holder_leaves_production_to_the_newer_one(patient: Patient) -> None:
+    patient.restore()
+    fences = 0
+
+    def fence() -> None:
+        nonlocal fences
+        fences += 1
+        if fences == 5:  # production is closed, the renames come next
+            raise LockLost("a newer holder")
+
+    with pytest.raises(LockLost):
+        swap(patient.site, patient.writers_head, fence)
+
+    assert not doors(patient)[NAMES.production]
+    swap(patient.site, patient.writers_head, unfenced)
+    assert doors(patient) == {NAMES.production: True, NAMES.quarantine: False}
 
 
 def test_production_closed_by_somebody_else_is_not_opened_by_us(patient: Patient) -> None:

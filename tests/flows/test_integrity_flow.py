@@ -1,0 +1,43 @@
+"""The nightly verification, as the schedule runs it."""
+
+import pytest
+
+from tasks.domain.facts import FactKind
+from tasks.work import journal, responder
+from tests.flows.responding import Responding
+
+pytestmark = pytest.mark.flows
+
+_NIGHTLY = "flows.integrity:integrity()"
+
+
+def test_on_a_healthy_log_the_anchor_advances_and_nothing_is_opened(
+    responding: Responding,
+) -> None:
+    nights = responding.flow(f"{_NIGHTLY}, integrity()")
+    assert nights.returncode == 0, nights.stderr
+    assert "returned verified: 5000 records verified: 5000 records" in nights.stdout
+    with responder.connection() as connection:
+        assert connection.execute("SELECT size FROM anchors").fetchall() == [(5000,)]
+    assert journal.all_incidents() == []
+
+
+def test_damage_opens_one_incident_however_many_nights_find_it(responding: Responding) -> None:
+    responding.damage()
+    before = responding.production()
+    first = responding.flow(_NIGHTLY)
+    assert first.returncode == 0, first.stderr
+    (opened,) = journal.all_incidents()
+    assert f"returned tampered: {opened} was opened" in first.stdout
+    responding.plan(opened)
+
+    second = responding.flow(_NIGHTLY)
+    assert second.returncode == 0, second.stderr
+    assert f"returned tampered: {opened} is open already" in second.stdout
+    assert journal.all_incidents() == [opened]
+    assert [fact.data["text"] for fact in responding.facts(opened, FactKind.NOTE)] == [
+        "seen again: Nightly verification: tampered"
+    ]
+    with responder.connection() as connection:
+        assert connection.execute("SELECT size FROM anchors").fetchall() == []
+    assert responding.production() == before

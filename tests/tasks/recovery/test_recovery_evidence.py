@@ -1,0 +1,188 @@
+"""The snapshot that gates every change: complete, locked, found again, and not to be removed."""
+
+import json
+from datetime import UTC, datetime, timedelta
+
+import pytest
+import zstandard
+from botocore.exceptions import ClientError
+
+from deployments.lab.s3 import EVIDENCE
+from tasks.clients.errors import Malformed
+from tasks.clients.object_store import ObjectStore
+from tasks.domain.errors import NotProven
+from tasks.settings import StoreSettings
+from tasks.work.evidence import Item, evidence_is_sealed, seal_snapshot
+from tests.tasks.recovery.conftest import SIZE, Patient
+
+pytestmark = pytest.mark.components
+
+
+@pytest.fixture
+def incident(request: pytest.FixtureRequest) -> str:
+    """One of the test's own: nothing can be removed from a locked bucket."""
+    return f"INC-{abs(hash(request.node.name)):x}"
+
+
+@pytest.fixture
+def responders_settings(patient: Patient, store_settings: StoreSettings) -> StoreSettings:
+    """The product's own identity, with no right to more than adding evidence."""
+    key = patient.servers.s3.keys["responder"]
+    names = {"access_key_id": key.key_id, "secret_access_key": key.secret}
+    return StoreSettings(**(store_settings.model_dump() | names))
+
+
+@pytest.fixture
+def responders_store(responders_settings: StoreSettings) -> ObjectStore:
+    return ObjectStore(responders_settings)
+
+
+def sealed(
+    patient: Patient, incident: str, store: ObjectStore, settings: StoreSettings
+) -> list[Item]:
+    dsn = patient.servers.postgres.dsn("audit_reader", "rlhf_audit")
+    return seal_snapshot(incident, dsn, patient.site.log, patient.head(), store, settings)
+
+
+def test_table_segments_and_checkpoint_are_sealed_as_they_are(
+    patient: Patient,
+    incident: str,
+    responders_store: ObjectStore,
+    responders_settings: StoreSettings,
+) -> None:
+    patient.hurt("UPDATE audit_records SET record = 'tampered-with' WHERE seq = 5")
+
+    items = sealed(patient, incident, responders_store, responders_settings)
+
+    assert evidence_is_sealed(responders_store, EVIDENCE, [item.as_json() for item in items])
+    names = {item.name: item for item in items}
+    assert set(names) == {"checkpoint", f"segment 0-{2600}.jsonl.zst", "damaged table", "manifest"}
+    packed = responders_store.get(EVIDENCE, names["damaged table"].key)
+    copied = zstandard.ZstdDecompressor().stream_reader(packed).read()
+    assert copied.startswith(b"PGCOPY\n\xff\r\n\x00")
+    assert copied.count(b"tampered-with") == 1
+    assert patient.genuine[SIZE - 1].record in copied
+    assert patient.genuine[5].record not in copied
+    manifest = json.loads(responders_store.get(EVIDENCE, names["manifest"].key))
+    assert manifest["encrypted"] is False
+    assert manifest["items"] == [item.as_json() for item in items[:-1]]
+    assert "password" not in json.dumps(manifest)
+
+
+def test_a_second_seal_finds_the_first_whatever_happened_since(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    first = sealed(patient, incident, store, store_settings)
+    patient.hurt("DELETE FROM audit_records WHERE seq = 5")
+
+    assert sealed(patient, incident, store, store_settings) == first
+
+
+def half_sealed(store: ObjectStore, items: list[Item], incident: str, days: int) -> None:
+    """What an attempt leaves that was killed before its manifest; unlocked with 0 days."""
+    until = datetime.now(UTC) + timedelta(days=days) if days else None
+    for item in items[:2]:
+        key = f"evidence/{incident}/" + item.key.split("/", 2)[2]
+        store.put(EVIDENCE, key, store.get(EVIDENCE, item.key), retain_until=until)
+
+
+def test_a_seal_killed_before_its_manifest_is_completed(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    first = sealed(patient, incident, store, store_settings)
+    half_sealed(store, first, f"{incident}-half", days=1)
+
+    again = sealed(patient, f"{incident}-half", store, store_settings)
+
+    assert [item.sha256 for item in again[:-1]] == [item.sha256 for item in first[:-1]]
+
+
+def test_objects_that_lie_there_unlocked_are_no_evidence(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    first = sealed(patient, incident, store, store_settings)
+    half_sealed(store, first, f"{incident}-open", days=0)
+
+    with pytest.raises(NotProven, match="Object Lock"):
+        sealed(patient, f"{incident}-open", store, store_settings)
+
+
+def test_sealed_evidence_cannot_be_deleted_not_even_by_the_operator(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    items = sealed(patient, incident, store, store_settings)
+    client = patient.servers.s3.client("operator")
+
+    for item in items:
+        with pytest.raises(ClientError, match="AccessDenied"):
+            client.delete_object(Bucket=EVIDENCE, Key=item.key, VersionId=item.version_id)
+
+    assert evidence_is_sealed(store, EVIDENCE, [item.as_json() for item in items])
+    client.close()
+
+
+def test_a_hidden_or_overwritten_object_is_no_longer_sealed_evidence(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    items = sealed(patient, incident, store, store_settings)
+    shown = [item.as_json() for item in items]
+    client = patient.servers.s3.client("operator")
+
+    client.put_object(
+        Bucket=EVIDENCE, Key=items[0].key, Body=b"x", Metadata={"sha256": items[0].sha256}
+    )
+    assert not evidence_is_sealed(store, EVIDENCE, shown)
+    assert evidence_is_sealed(store, EVIDENCE, shown[1:])
+    client.delete_object(Bucket=EVIDENCE, Key=items[1].key)
+    assert not evidence_is_sealed(store, EVIDENCE, shown[1:2])
+    with pytest.raises(NotProven, match="tell security"):
+        sealed(patient, incident, store, store_settings)
+    client.close()
+
+
+def test_no_items_or_wrong_ones_are_not_sealed_evidence(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    item = sealed(patient, incident, store, store_settings)[0].as_json()
+
+    assert not evidence_is_sealed(store, EVIDENCE, [])
+    assert not evidence_is_sealed(store, EVIDENCE, [item | {"sha256": "ab" * 32}])
+    assert not evidence_is_sealed(store, EVIDENCE, [item | {"key": "evidence/none"}])
+    assert not evidence_is_sealed(store, EVIDENCE, [{"name": "no key"}])
+
+
+def test_a_bucket_without_object_lock_is_not_accepted(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    client = patient.servers.s3.client("operator")
+    client.create_bucket(Bucket="no-lock-here")
+    client.close()
+    settings = store_settings.model_copy(update={"evidence_bucket": "no-lock-here"})
+
+    with pytest.raises((NotProven, Malformed)):
+        sealed(patient, incident, store, settings)
+
+
+def test_a_missing_table_is_evidence_as_well(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    patient.hurt("DROP TABLE audit_records CASCADE")
+
+    items = sealed(patient, incident, store, store_settings)
+
+    assert "damaged table" not in {item.name for item in items}
+    manifest = json.loads(store.get(EVIDENCE, items[-1].key))
+    assert len(manifest["missing"]) == 1
+    assert "has no public.audit_records" in manifest["missing"][0]
+
+
+def test_evidence_is_locked_for_the_days_of_the_settings(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    settings = store_settings.model_copy(update={"retention_days": 3})
+
+    items = sealed(patient, incident, store, settings)
+
+    head = store.head(EVIDENCE, items[-1].key)
+    assert head.retain_until is not None
+    assert timedelta(days=2, hours=23) < head.retain_until - head.modified < timedelta(days=4)
