@@ -5,6 +5,7 @@ unreachable, refused). Verbs import late: `runbook verify --help` must not wait 
 """
 
 import sys
+import traceback
 from pathlib import Path
 
 import click
@@ -191,8 +192,11 @@ def main() -> None:
     except click.ClickException as error:
         error.show()
         sys.exit(COULD_NOT_TELL)
-    except RunbookError as error:
+    except (RunbookError, OSError) as error:
         click.echo(f"runbook: {error}", err=True)
+        sys.exit(COULD_NOT_TELL)
+    except Exception:  # noqa: BLE001 - a bug of ours must not look like exit 1, "tampered"
+        traceback.print_exc()
         sys.exit(COULD_NOT_TELL)
 
 

@@ -18,7 +18,7 @@ from deployments.exits import COULD_NOT_TELL, GOOD
 from tasks.clients import audit_api, cache, http, postgres, prometheus, slack
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import RunbookError
-from tasks.domain.ledger import NoteVerifier
+from tasks.domain.ledger import NoteSigner, NoteVerifier
 from tasks.settings import settings
 from tasks.work.log_store import ObjectLog, latest_head
 
@@ -112,6 +112,25 @@ def _sealed_log() -> str:
     return f"signed head of size {head.checkpoint.size:,}"
 
 
+def _signing_key() -> str:
+    signer = NoteSigner.parse(settings().responder.read_signing_key().get_secret_value())
+    return f"signs as {signer.name}"
+
+
+def _evidence() -> str:
+    store = settings().store
+    if not ObjectStore(store).locks_objects(store.evidence_bucket):
+        raise RunbookError(f"bucket {store.evidence_bucket} has no Object Lock")
+    return f"bucket {store.evidence_bucket} has Object Lock"
+
+
+def _alert_tokens() -> str:
+    tokens = settings().gateway.alert_tokens
+    if not tokens:
+        raise NotConfigured("set RUNBOOK_GATEWAY__ALERT_TOKENS; every alert is refused without")
+    return f"{len(tokens)} tokens"
+
+
 def _responder() -> str:
     with _connect(settings().responder.dsn) as connection:
         rows = connection.execute("SHOW synchronous_commit").fetchone()
@@ -141,6 +160,9 @@ _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("Prometheus", _prometheus, "check RUNBOOK_METRICS__PROMETHEUS_URL"),
     ("sealed log", _sealed_log, "check RUNBOOK_STORE__* and RUNBOOK_LEDGER__*"),
     ("responder's PostgreSQL", _responder, "check RUNBOOK_RESPONDER__DSN"),
+    ("signing key", _signing_key, "set RUNBOOK_RESPONDER__SIGNING_KEY_FILE, mode 0600"),
+    ("evidence bucket", _evidence, "make it with Object Lock; RUNBOOK_STORE__EVIDENCE_BUCKET"),
+    ("alert tokens", _alert_tokens, "set RUNBOOK_GATEWAY__ALERT_TOKENS"),
     ("chat", _chat, "check RUNBOOK_CHAT__URL and RUNBOOK_CHAT__TOKEN"),
     ("gateway", _gateway, "start it: python -m deployments.gateway"),
 )

@@ -6,7 +6,7 @@ from tasks.audit_log import production_target
 from tasks.domain.incident import Incident
 from tasks.domain.ledger import Status
 from tasks.domain.outcome import Ending, Outcome
-from tasks.domain.severity import assess_alteration
+from tasks.domain.severity import assess_alteration, worst
 from tasks.evidence import seal_evidence
 from tasks.journal import assign_severity, read_incident, set_hold
 from tasks.notifications import notify_compliance, tell_meanwhile
@@ -30,6 +30,13 @@ def handle_audit_trail_issues(incident: Incident) -> Outcome:
                 f"all {verdict['checkpoint']['size']} signed records are as they were signed; "
                 "nothing was changed",
             )
+        case Status.TAMPERED if not verdict["altered"] and not verdict["missing"]:
+            return Outcome(
+                Ending.MANUAL,
+                f"the table is as signed, but not what proves it ({verdict.get('reason', '')}): "
+                "restoring the database would mend nothing; a person must mend the object store "
+                "and find out who wrote there",
+            )
         case Status.TAMPERED:
             preserve(incident)
             return recover_database(incident.id)
@@ -45,12 +52,11 @@ def preserve(incident: Incident) -> None:
     """Before anything is touched: hold every change, seal the damaged state, tell compliance."""
     verdict = incident.diagnosis or {}
     target = production_target()
-    if target in incident.evidence:
-        return
     altered, missing = verdict["altered"], verdict["missing"]
-    assign_severity(incident.id, assess_alteration(altered, missing))
-    set_hold(incident.id, target, f"{altered} audit records altered, {missing} missing: proven")
-    seal_evidence(incident.id, target)
+    if target not in incident.evidence:
+        assign_severity(incident.id, worst(assess_alteration(altered, missing)))
+        set_hold(incident.id, target, f"{altered} audit records altered, {missing} missing: proven")
+        seal_evidence(incident.id, target)
     tell_meanwhile(
         notify_compliance,
         incident.id,

@@ -63,7 +63,7 @@ def propose(incident_id: str) -> Outcome:
         return Outcome(Ending.MANUAL, planned.reason)
     plan_hash = propose_plan(incident_id, planned.plan, planned.dry_run)
     show_plan(incident_id, planned.plan)
-    ask_for_approval(incident_id, f"{incident_id}: plan {plan_hash[:12]} needs a decision")
+    ask_for_approval(incident_id, plan_hash)
     return Outcome(Ending.AWAITING, f"plan {plan_hash[:12]} waits for a decision")
 
 

@@ -6,6 +6,7 @@ nothing that a run is given can express an approval. Without a deployment (a pla
 nothing to suspend: the run ends, and the decision starts another.
 """
 
+import time
 from collections.abc import Callable, Mapping
 
 from prefect import flow
@@ -15,12 +16,15 @@ from prefect.runtime import deployment
 from flows.audit_trail import handle_audit_trail_issues
 from flows.post_incident import write_post_incident_report
 from flows.privacy_incident import handle_privacy_incident
-from flows.triage import respond_at_once
+from flows.triage import communicate, respond_at_once
 from tasks.artifacts import run_name
+from tasks.clients.errors import Transient
 from tasks.domain.errors import RunbookError
 from tasks.domain.incident import Incident, Stage
 from tasks.domain.outcome import Ending, Outcome
+from tasks.domain.severity import assess_alerts, worst
 from tasks.journal import (
+    assign_severity,
     begin_response,
     close_incident,
     declare_incident,
@@ -32,6 +36,9 @@ from tasks.notifications import announce_end, wait_until_told
 
 APPROVAL_SECONDS = 30 * 24 * 3600
 """Prefect's own time-out of a suspended run; expiry is the journal's and much shorter."""
+
+PAUSES = (2.0, 5.0, 15.0)
+"""Seconds before a run that met a system which did not answer begins again."""
 
 Procedure = Callable[[Incident], Outcome]
 
@@ -68,35 +75,66 @@ def incident(incident_id: str | None = None) -> str:
         return state.outcome
     begin_response(incident_id)
     if state.stage is Stage.CLOSED:
-        write_post_incident_report(incident_id)
-        return state.outcome
+        return report_end(incident_id)
     try:
-        outcome = respond(state)
+        outcome = respond_patiently(state)
     except RunbookError as error:
+        why = type(error).__name__  # the whole reason may quote records: it stays in the journal
         record_refusal(incident_id, str(error))
-        announce_end(incident_id, "stopped", f"{incident_id} stopped: {error}")
+        announce_end(incident_id, f"stopped {len(state.facts)}", f"{incident_id} stopped: {why}")
         raise
     finally:
         wait_until_told()
-    if outcome.ending is Ending.AWAITING and deployment.id:
-        suspend_flow_run(timeout=APPROVAL_SECONDS, key=f"approval-{len(state.facts)}")
+    if outcome.ending is Ending.AWAITING:
+        if deployment.id:
+            suspend_flow_run(timeout=APPROVAL_SECONDS, key=f"approval-{len(state.facts)}")
+        return outcome.ending
     return end(incident_id, outcome)
 
 
+def respond_patiently(state: Incident) -> Outcome:
+    """Respond, and begin again after a short while when a system did not answer.
+
+    Beginning again is what a killed run does too: the journal says what is done already.
+    """
+    for pause in PAUSES:
+        try:
+            return respond(state)
+        except Transient as error:
+            record_refusal(state.id, f"{error}; beginning again in {pause} s")
+            time.sleep(pause)
+            state = read_incident(state.id)
+    return respond(state)
+
+
 def respond(state: Incident) -> Outcome:
-    """Triage, unless an earlier run has done it; then the runbook's procedure."""
+    """Triage, then the runbook's procedure.
+
+    Of an earlier run's triage only the telling is repeated, and the severity looked at again:
+    alerts may have joined since, and who was told of them is not told again.
+    """
     if state.severity is None:
         respond_at_once(state)
+    else:
+        severity = assign_severity(state.id, worst(assess_alerts(state.alerts)))
+        communicate(state, severity)
     return PROCEDURES.get(state.procedure, handle_by_hand)(read_incident(state.id))
 
 
 def end(incident_id: str, outcome: Outcome) -> str:
     """Close what is over, with a report; leave open, and say so, what a person must mend."""
-    if not outcome.closes:
-        leave_open(incident_id, outcome)
-        announce_end(incident_id, outcome.ending, f"{incident_id}: {outcome.summary}")
-        return outcome.ending
-    close_incident(incident_id, outcome)
-    write_post_incident_report(incident_id)
-    announce_end(incident_id, outcome.ending, f"{incident_id}: {outcome.summary}")
+    if outcome.closes:
+        close_incident(incident_id, outcome)
+        return report_end(incident_id)
+    leave_open(incident_id, outcome)
+    moment = f"{outcome.ending} {read_incident(incident_id).plan_hash[:12]}".strip()
+    announce_end(incident_id, moment, f"{incident_id}: {outcome.summary}")
     return outcome.ending
+
+
+def report_end(incident_id: str) -> str:
+    """The report of a closed incident, and the word to everybody; safe to do again."""
+    write_post_incident_report(incident_id)
+    outcome = read_incident(incident_id).outcome
+    announce_end(incident_id, "closed", f"{incident_id} is closed: {outcome}")
+    return outcome

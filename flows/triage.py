@@ -10,13 +10,14 @@ from tasks.cache import check_cache
 from tasks.database import check_database
 from tasks.domain.incident import Incident
 from tasks.domain.observation import Observation
-from tasks.domain.policy import DPO_CLOCK
-from tasks.domain.severity import assess_alerts, assess_checks
+from tasks.domain.policy import DPO_CLOCK, SECURITY
+from tasks.domain.severity import Severity, assess_alerts, assess_checks, worst
 from tasks.journal import assign_severity, read_incident
 from tasks.metrics import check_firing_alerts
 from tasks.notifications import (
     make_channel,
     notify_on_call,
+    notify_security,
     tell_meanwhile,
     wait_until_told,
 )
@@ -30,7 +31,7 @@ def triage(incident_id: str) -> str:
     return severity
 
 
-def respond_at_once(incident: Incident) -> str:
+def respond_at_once(incident: Incident) -> Severity:
     """All three steps. Called by the incident's own run, so that its first checks come at once."""
     seen = initial_assessment(incident.id)
     severity = initial_triage(incident, seen)
@@ -50,18 +51,26 @@ def initial_assessment(incident_id: str) -> list[Observation]:
     return [look.result() for look in looks]
 
 
-def initial_triage(incident: Incident, seen: list[Observation]) -> str:
+def initial_triage(incident: Incident, seen: list[Observation]) -> Severity:
     """3. Initial Triage: affected components and severity, with the rule that fired."""
-    assign_severity(incident.id, assess_alerts(incident.alerts))
-    severity = assign_severity(incident.id, assess_checks(seen))
+    severity = assign_severity(
+        incident.id, worst(assess_alerts(incident.alerts), assess_checks(seen))
+    )
     show_checks(incident.id, seen)
-    return severity.value if severity else "P2"
+    return severity
 
 
-def communicate(incident: Incident, severity: str) -> None:
+def moment_of(incident: Incident) -> str:
+    """Alerts that join an incident later are told as well, once for each number of them."""
+    return "opened" if len(incident.alerts) <= 1 else f"{len(incident.alerts)} alerts"
+
+
+def communicate(incident: Incident, severity: Severity) -> None:
     """2. Communication: a channel, then the on-call engineer. Chat never delays the response."""
     channel = tell_meanwhile(make_channel, incident.id)
-    text = f"{incident.id}, severity {severity}: {incident.title}"
-    tell_meanwhile(notify_on_call, incident.id, text, after=[channel])
+    text = f"{incident.id}, severity {severity}, {len(incident.alerts)} alerts: {incident.title}"
+    tell_meanwhile(notify_on_call, incident.id, moment_of(incident), text, after=[channel])
+    if incident.component == SECURITY:
+        tell_meanwhile(notify_security, incident.id, moment_of(incident), text, after=[channel])
     if DPO_CLOCK in incident.clocks:
         tell_dpo(incident)

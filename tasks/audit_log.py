@@ -2,12 +2,14 @@
 
 from prefect import task
 
+from tasks.clients.errors import NotFound
 from tasks.clients.object_store import ObjectStore
-from tasks.domain.ledger import NoteVerifier, Verdict
+from tasks.domain.errors import NotProven
+from tasks.domain.ledger import Checkpoint, Code, Finding, NoteVerifier, Status, Verdict
 from tasks.retries import READ
 from tasks.settings import settings
 from tasks.work import anchors, verification
-from tasks.work.log_store import LogStore, ObjectLog
+from tasks.work.log_store import LogStore, ObjectLog, latest_head
 
 
 def production_target() -> str:
@@ -43,7 +45,33 @@ def verify_sealed_log() -> Verdict:
     return verification.verify_log(sealed_log(), log_verifier(), settings().ledger.origin)
 
 
+@task(name="Compare with the anchor", tags={"runbook:audit.diagnosis.merkle"}, **READ)
+def compare_with_anchor() -> Verdict:
+    """Whether the newest head continues the one that was kept elsewhere (rollback, fork).
+
+    Without it a log that was cut back together with its checkpoints would look as signed.
+    """
+    log, verifier, origin = sealed_log(), log_verifier(), settings().ledger.origin
+    anchor = anchors.newest(verifier, origin)
+    if anchor is None:
+        return Verdict(Status.VERIFIED, "anchor", 0, 0, reason="there is no anchor yet")
+    try:
+        head = latest_head(log, verifier, origin)
+        anchors.check(log, head, verifier)
+    except anchors.AnchorBroken as error:
+        finding = Finding(error.code, "anchor", detail=str(error)[:300])
+        return Verdict(Status.TAMPERED, "anchor", 0, 0, (finding,), reason=str(error)[:300])
+    except NotFound:
+        text = f"every checkpoint is gone, the anchor has {anchor.checkpoint.size} records"
+        finding = Finding(Code.ROLLBACK, "anchor", detail=text)
+        return Verdict(Status.TAMPERED, "anchor", 0, 0, (finding,), reason=text)
+    except NotProven as error:
+        return Verdict(Status.UNVERIFIABLE, "anchor", 0, 0, reason=str(error)[:300])
+    return Verdict(Status.VERIFIED, "anchor", 0, 0)
+
+
 @task(name="Advance the anchor", **READ)
-def advance_anchor() -> int:
+def advance_anchor(verified: Verdict) -> int:
     """Keep the verified checkpoint outside the patient's blast radius; its size."""
-    return anchors.advance(sealed_log(), log_verifier(), settings().ledger.origin)
+    checkpoint = Checkpoint(verified.origin, verified.signed, bytes.fromhex(verified.root))
+    return anchors.advance(sealed_log(), log_verifier(), checkpoint)

@@ -43,6 +43,10 @@ class Proposal:
     reason: str = ""
 
 
+def _signer() -> NoteSigner:
+    return NoteSigner.parse(settings().responder.read_signing_key().get_secret_value())
+
+
 def _store() -> ObjectStore:
     return ObjectStore(settings().store)
 
@@ -80,8 +84,12 @@ def plan_recovery(incident: str, backups: list[Backup]) -> Proposal:
 
 @contextmanager
 def recovery_door(incident: str, target: str) -> Iterator[door.Passage]:
-    """Holds, approval, caps, lock and staleness are checked before anything is changed."""
+    """Holds, approval, caps, lock and staleness are checked before anything is changed.
+
+    So is what will be needed after the swap: a loss list that cannot be signed is found out here.
+    """
     store = _store()
+    _signer()
 
     def observe() -> dict[str, Any]:
         site = _site(incident)
@@ -173,7 +181,7 @@ def verify_restored_log(incident: str) -> dict[str, Any]:
     Raises NotProven when the log in service is not the signed one.
     """
     site = _site(incident)
-    store, responder = settings().store, settings().responder
+    store = settings().store
     verdict = verification.verify_table(
         settings().database.reader_dsn.get_secret_value(), site.log, site.verifier, site.origin
     )
@@ -186,7 +194,7 @@ def verify_restored_log(incident: str) -> dict[str, Any]:
         site,
         _store(),
         store.evidence_bucket,
-        NoteSigner.parse(responder.read_signing_key().get_secret_value()),
+        _signer(),
         store.retention_days,
     )
     result = {

@@ -69,10 +69,10 @@ def begin_response(incident: str) -> None:
 
 
 @task(name="Assign severity", tags={"runbook:class.severity"}, **READ)
-def assign_severity(incident: str, assessed: Assessment | None) -> Severity | None:
+def assign_severity(incident: str, assessed: Assessment) -> Severity:
     """Record the severity when it is worse than what stands; it falls only by a person."""
     stands = journal.read(incident).severity
-    if assessed is None or (stands is not None and assessed.severity >= stands):
+    if stands is not None and assessed.severity >= stands:
         return stands
     journal.append(
         incident,

@@ -44,9 +44,15 @@ def make_channel(incident: str) -> str | None:
 
 
 @task(name="Notify on-call engineer", tags={"runbook:comms.on-call"}, **NOTIFY)
-def notify_on_call(incident: str, text: str) -> bool:
-    """Tell the on-call engineer that an incident has begun."""
-    return _tell(incident, settings().contacts.on_call, "opened", text)
+def notify_on_call(incident: str, moment: str, text: str) -> bool:
+    """Tell the on-call engineer that an incident has begun, or that alerts have joined it."""
+    return _tell(incident, settings().contacts.on_call, moment, text)
+
+
+@task(name="Notify security team", tags={"runbook:breach.notify"}, **NOTIFY)
+def notify_security(incident: str, moment: str, text: str) -> bool:
+    """Tell the security team at once of what may be a breach."""
+    return _tell(incident, settings().contacts.security_team, moment, text)
 
 
 @task(name="Notify compliance team", tags={"runbook:audit.resolution.compliance"}, **NOTIFY)
@@ -62,12 +68,13 @@ def notify_dpo(incident: str, text: str) -> bool:
 
 
 @task(name="Ask for approval", **NOTIFY)
-def ask_for_approval(incident: str, text: str) -> bool:
-    """Tell the on-call engineer that a plan waits for a decision."""
-    return _tell(incident, settings().contacts.on_call, "plan", text)
+def ask_for_approval(incident: str, plan_hash: str) -> bool:
+    """Tell the on-call engineer that a plan waits for a decision; each plan anew."""
+    text = f"{incident}: plan {plan_hash[:12]} needs a decision: runbook approve {incident}"
+    return _tell(incident, settings().contacts.on_call, f"plan {plan_hash[:12]}", text)
 
 
 @task(name="Update stakeholders", tags={"runbook:post.comms.stakeholders"}, **NOTIFY)
-def announce_end(incident: str, ending: str, text: str) -> bool:
+def announce_end(incident: str, moment: str, text: str) -> bool:
     """Tell the responders how it ended, or that it cannot go on without a person."""
-    return _tell(incident, "responders", ending, text)
+    return _tell(incident, "responders", moment, text)

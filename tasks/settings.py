@@ -7,14 +7,14 @@ and come from the environment (or from Prefect blocks that prefect.yaml injects 
 from functools import lru_cache
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from tasks.domain.errors import BadInput
 
 
 class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class ApiSettings(_Section):
@@ -103,7 +103,7 @@ class ResponderSettings(_Section):
         SecretStr("postgresql://localhost/responder"), description="Database of the responder."
     )
     signing_key_file: Path | None = Field(
-        None, description="Ed25519 note key (C2SP) that signs loss lists and reports; mode 0600."
+        None, description="Ed25519 note key (C2SP) that signs loss lists; mode 0600."
     )
     reports: Path = Field(Path("reports"), description="Directory for HTML and PDF reports.")
 
@@ -129,7 +129,11 @@ class ChatSettings(_Section):
 
 
 class ContactSettings(_Section):
-    """The runbook's "Emergency Contacts", as chat handles or addresses."""
+    """The runbook's "Emergency Contacts".
+
+    Slack notifies a contact only by its member id (U...) or user group id (S...); any other text
+    is shown as a name in the incident's channel.
+    """
 
     on_call: str = Field("on-call", description="First to be told.")
     engineering_lead: str = Field("engineering-lead", description="15-30 minutes.")
@@ -169,7 +173,11 @@ class Settings(BaseSettings):
     """The tree. `lab` is set by the embedded stack alone: `--yes` works only there."""
 
     model_config = SettingsConfigDict(
-        env_prefix="RUNBOOK_", env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix="RUNBOOK_",
+        env_nested_delimiter="__",
+        frozen=True,
+        extra="forbid",
+        hide_input_in_errors=True,  # a value in the wrong place may be a secret
     )
 
     lab: bool = Field(
@@ -190,5 +198,17 @@ class Settings(BaseSettings):
 
 @lru_cache(maxsize=1)
 def settings() -> Settings:
-    """The process's settings, read once from the environment."""
-    return Settings()
+    """The process's settings, read once from the environment.
+
+    Raises BadInput that names the variables, never their values.
+    """
+    try:
+        return Settings()
+    except ValidationError as error:
+        wrong = [
+            f"RUNBOOK_{'__'.join(str(part) for part in one['loc']).upper()}: {one['msg']}"
+            for one in error.errors(include_input=False, include_url=False)
+        ]
+        raise BadInput(f"expected valid settings, found {'; '.join(wrong)}") from error
+    except SettingsError as error:
+        raise BadInput(f"expected valid settings: {error}") from error

@@ -30,7 +30,11 @@ from deployments.lab.s3 import ObjectServer
 from deployments.lab.services import Service, Writer
 from deployments.lab.state import StateDirectory, private_file
 from deployments.lab.sweeping import sweep
-from tasks.work import people, responder
+from tasks.clients.object_store import ObjectStore
+from tasks.domain.ledger import NoteVerifier
+from tasks.settings import settings
+from tasks.work import anchors, people, responder
+from tasks.work.log_store import ObjectLog, latest_head
 
 __all__ = ["APPROVER", "ORIGIN", "Lab", "Options"]
 
@@ -113,6 +117,7 @@ class Lab(Parts):
         activation.activate(self)
         responder.migrate()
         self.people[APPROVER] = people.add_person(APPROVER, "approver", _TOKEN_VALID)
+        _anchor()
         if self.options.writer:
             self.writer.start()
 
@@ -211,3 +216,11 @@ class Lab(Parts):
 
 def _exit(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
+
+
+def _anchor() -> None:
+    """What last night's verification of a healthy log has left in the responder's database."""
+    store, ledger = settings().store, settings().ledger
+    log = ObjectLog(ObjectStore(store), store.backups_bucket, store.audit_prefix)
+    verifier = NoteVerifier.parse(ledger.log_key)
+    anchors.advance(log, verifier, latest_head(log, verifier, ledger.origin).checkpoint)

@@ -1,13 +1,19 @@
 """JSON over HTTP with one deadline and one size limit for the whole exchange.
 
-httpx's time-outs are per read: a server that sends one byte a second would hold a probe for ever.
-Redirects are not followed: a probe must not be sent elsewhere by what it probes.
+httpx's time-outs are per read: a server that sends one byte a second, of its headers or of its
+body, would hold a probe for ever. So a timer ends the connection at the deadline. Redirects are
+not followed: a probe must not be sent elsewhere by what it probes. Compression is not asked for
+and not undone: a small answer could unfold to gigabytes.
 """
 
 import json
+import re
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from socket import SHUT_RDWR
 from typing import Any
 
 import httpx
@@ -17,6 +23,9 @@ from tasks.clients.errors import Denied, Malformed, NotFound, Transient
 
 _EXCERPT = 200
 _BODY_LIMIT = 4 * 1024 * 1024
+_TOKEN = re.compile(r"[!-~]{1,4096}")  # what a header can carry: visible ASCII, no spaces
+_PLAIN = {"accept-encoding": "identity"}
+_CONNECTED = {"connection.connect_tcp.complete", "connection.start_tls.complete"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,19 +50,20 @@ def call(
 ) -> Answer:
     """One request; the answer's body must be JSON of at most 4 MiB.
 
-    Raises Transient (no answer in time, 429, 5xx outside `accept`), Denied (401, 403), NotFound
-    (404) or Malformed (anything else that is not the documented answer).
+    Raises Transient (no answer in time, 429, 5xx outside `accept`), Denied (401, 403, a token
+    that no header can carry), NotFound (404) or Malformed (anything else that is not the
+    documented answer).
     """
     began = time.monotonic()
-    headers = {"accept": "application/json"}
+    headers = {"accept": "application/json"} | _PLAIN
     if token is not None and token.get_secret_value():
-        headers["authorization"] = f"Bearer {token.get_secret_value()}"
+        headers["authorization"] = f"Bearer {_sendable(token)}"
     wanted = {"params": params, "json": json_body, "headers": headers}
     response, body = _exchange(method, url, wanted, timeout_seconds)
     _check_status(response, url, body, accept)
     try:
         value = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise Malformed(
             f"expected JSON of {url}, found {body[:_EXCERPT]!r} (status {response.status_code})"
         ) from error
@@ -63,40 +73,94 @@ def call(
 
 def download(url: str, *, timeout_seconds: float) -> bytes:
     """A body of at most 4 MiB as it is; errors as in `call`."""
-    response, body = _exchange("GET", url, {}, timeout_seconds)
+    response, body = _exchange("GET", url, {"headers": _PLAIN}, timeout_seconds)
     _check_status(response, url, body, frozenset({200}))
     return body
+
+
+def _sendable(token: SecretStr) -> str:
+    """The token, if a header can carry it; the message never shows it."""
+    if _TOKEN.fullmatch(token.get_secret_value()) is None:
+        raise Denied(
+            "expected a token of visible ASCII without spaces, found other characters: correct it"
+        )
+    return token.get_secret_value()
 
 
 def _exchange(
     method: str, url: str, wanted: dict[str, Any], timeout_seconds: float
 ) -> tuple[httpx.Response, bytes]:
-    deadline = time.monotonic() + timeout_seconds
+    with _deadline(timeout_seconds) as deadline:
+        try:
+            with (
+                httpx.Client(timeout=timeout_seconds, trust_env=False) as client,
+                client.stream(
+                    method, url, **wanted, extensions={"trace": deadline.watch}
+                ) as response,
+            ):
+                body = _bounded(response, url)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, OverflowError) as error:
+            # a port beyond 65535 is found out by the socket alone
+            raise Malformed(f"expected a URL, found {url[:_EXCERPT]!r}") from error
+        except httpx.TransportError as error:
+            if deadline.passed or isinstance(error, httpx.TimeoutException):
+                raise Transient(
+                    f"expected an answer of {url} within {timeout_seconds} s, found none"
+                ) from error
+            raise Transient(f"expected {url} to answer, found {type(error).__name__}") from error
+    if deadline.passed:  # a body without a length looks whole when its connection ends
+        raise Transient(f"expected the whole answer of {url} in time, found {len(body)} bytes")
+    return response, body
+
+
+class _Deadline:
+    """Ends a connection's both directions when the time is over, whoever waits for it."""
+
+    def __init__(self) -> None:
+        self.passed = False
+        self._stream: Any = None
+        self._lock = threading.Lock()
+
+    def watch(self, event: str, info: Mapping[str, Any]) -> None:
+        """For httpx to trace: learns of the connection as soon as there is one."""
+        if event in _CONNECTED:
+            with self._lock:
+                self._stream = info["return_value"]
+                if self.passed:
+                    self._shut()
+
+    def end(self) -> None:
+        """The time is over."""
+        with self._lock:
+            self.passed = True
+            self._shut()
+
+    def _shut(self) -> None:
+        sock = self._stream.get_extra_info("socket") if self._stream is not None else None
+        if sock is not None:
+            with suppress(OSError):  # it has ended by itself
+                sock.shutdown(SHUT_RDWR)
+
+
+@contextmanager
+def _deadline(seconds: float) -> Iterator[_Deadline]:
+    deadline = _Deadline()
+    timer = threading.Timer(seconds, deadline.end)
+    timer.daemon = True
+    timer.start()
     try:
-        with (
-            httpx.Client(timeout=timeout_seconds, trust_env=False) as client,
-            client.stream(method, url, **wanted) as response,
-        ):
-            return response, _bounded(response, url, deadline)
-    except httpx.TimeoutException as error:
-        raise Transient(
-            f"expected an answer of {url} within {timeout_seconds} s, found none"
-        ) from error
-    except httpx.TransportError as error:
-        raise Transient(f"expected {url} to answer, found {type(error).__name__}") from error
-    except httpx.InvalidURL as error:
-        raise Malformed(f"expected a URL, found {url[:_EXCERPT]!r}") from error
+        yield deadline
+    finally:
+        timer.cancel()
 
 
-def _bounded(response: httpx.Response, url: str, deadline: float) -> bytes:
+def _bounded(response: httpx.Response, url: str) -> bytes:
     chunks: list[bytes] = []
     size = 0
-    for chunk in response.iter_bytes():
+    for chunk in response.iter_raw():
         size += len(chunk)
         if size > _BODY_LIMIT:
             raise Malformed(f"expected at most {_BODY_LIMIT} bytes of {url}, found more")
-        if time.monotonic() > deadline:
-            raise Transient(f"expected the whole answer of {url} in time, found {size} bytes")
         chunks.append(chunk)
     return b"".join(chunks)
 

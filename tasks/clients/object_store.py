@@ -236,6 +236,13 @@ class ObjectStore:
                 Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
             )
 
+    def locks_objects(self, bucket: str) -> bool:
+        """Whether the bucket was made with Object Lock."""
+        with translated_errors("s3:GetObjectLockConfiguration", bucket, ""):
+            answer = self._client.get_object_lock_configuration(Bucket=bucket)
+        configured = answer.get("ObjectLockConfiguration", {})
+        return bool(configured.get("ObjectLockEnabled") == "Enabled")
+
     def _known(self, bucket: str, key: str) -> ObjectHead | None:
         try:
             return self.head(bucket, key)

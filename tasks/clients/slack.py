@@ -3,6 +3,7 @@
 Slack answers errors as HTTP 200 with `"ok": false` and a code; throttling is HTTP 429.
 """
 
+import re
 from typing import Any
 
 from tasks.clients import http
@@ -11,12 +12,23 @@ from tasks.settings import ChatSettings
 
 _DENIED = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "missing_scope"}
 _MISSING = {"channel_not_found", "user_not_found"}
+_MEMBER = re.compile(r"[UW][A-Z0-9]{6,20}")
+_GROUP = re.compile(r"S[A-Z0-9]{6,20}")
 _TEXT_LIMIT = 4000  # chat.postMessage truncates beyond; better to cut where we choose
 
 
 def escape(text: str) -> str:
     """Slack's control characters, as its documentation says: &, < and > only."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def mention(contact: str) -> str:
+    """A contact as Slack notifies it: a member id (U, W) or group id (S); else only its name."""
+    if _MEMBER.fullmatch(contact):
+        return f"<@{contact}>"
+    if _GROUP.fullmatch(contact):
+        return f"<!subteam^{contact}>"
+    return f"@{escape(contact)}"
 
 
 def check(chat: ChatSettings) -> None:

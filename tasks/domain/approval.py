@@ -25,7 +25,7 @@ def standing(incident: Incident, now: datetime) -> Standing:
 
     One denial denies. Approvals count once per person, never the one who asked for the plan,
     and only before the expiry; a plan that was approved in time but not begun by then is expired
-    too, unless a step of it is already done: half a change is worse than a late one.
+    too, unless a step of it has been begun: half a change is worse than a late one.
     """
     plan = incident.plan
     if plan is None:
@@ -33,10 +33,9 @@ def standing(incident: Incident, now: datetime) -> Standing:
     decisions = incident.decisions_on_plan()
     if any(made.decision == DENIED for made in decisions):
         return Standing.DENIED
-    if any(made.decision == EXPIRED for made in decisions):
+    if any(made.decision == EXPIRED for made in decisions) and not incident.begun:
         return Standing.EXPIRED
-    begun = bool(incident.steps)
-    if now >= plan.expires_at and not begun:
+    if now >= plan.expires_at and not incident.begun:
         return Standing.EXPIRED
     return (
         Standing.APPROVED

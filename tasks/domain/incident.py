@@ -1,11 +1,18 @@
-"""An incident is the fold of its facts; nothing about it is stored anywhere else."""
+"""An incident is the fold of its facts; nothing about it is stored anywhere else.
+
+A fact that lacks what its kind must say changes nothing, and stays among the facts: one odd line of
+a version that is older or newer than ours must not keep people from their incident. Where staying
+quiet would be dangerous, odd means no: a plan that cannot be read replaces the standing one.
+"""
 
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from tasks.domain.errors import BadInput
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.plan import Plan
 from tasks.domain.severity import Severity
@@ -56,6 +63,7 @@ class Incident:
     plan: Plan | None = None
     plan_hash: str = ""
     decisions: list[Decision] = field(default_factory=list)
+    begun: set[str] = field(default_factory=set)
     steps: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     clocks: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     clocks_stopped: set[str] = field(default_factory=set)
@@ -98,52 +106,73 @@ class Incident:
         return self.steps.get(step)
 
 
+def _key(fact: Fact, key: str) -> str:
+    """What the fact is about. Raises BadInput without it: then it says nothing."""
+    found = fact.data.get(key)
+    if not isinstance(found, str) or not found:
+        raise BadInput(
+            f"expected {key} of the fact {fact.seq} ({fact.kind}) as text, found "
+            f"{type(found).__name__}"
+        )
+    return found
+
+
+def _words(fact: Fact, key: str) -> str:
+    """Words for people: without them the rest of the fact still holds."""
+    found = fact.data.get(key)
+    return found if isinstance(found, str) else ""
+
+
 def _opened(state: Incident, fact: Fact) -> None:
-    state.title = fact.data.get("title", "")
-    state.component = fact.data.get("component", "")
-    state.procedure = fact.data.get("procedure", "")
-    state.cause = fact.data.get("cause", "")
+    state.title = _words(fact, "title")
+    state.component = _words(fact, "component")
+    state.procedure = _words(fact, "procedure")
+    state.cause = _words(fact, "cause")
     state.opened_by = fact.actor
     state.opened_at = fact.at
 
 
 def _severity(state: Incident, fact: Fact) -> None:
-    state.severity = Severity(fact.data["severity"])
-    state.severity_reason = fact.data.get("reason", "")
+    named = _key(fact, "severity")
+    if named not in set(Severity):
+        raise BadInput(f"expected a severity of {', '.join(Severity)}, found {named[:40]!r}")
+    severity = Severity(named)
+    # By itself it only rises, in whatever order two runs wrote it; a person may lower it.
+    if state.severity is None or fact.actor != RUNBOOK or severity < state.severity:
+        state.severity = severity
+        state.severity_reason = _words(fact, "reason")
 
 
 def _planned(state: Incident, fact: Fact) -> None:
-    state.plan = Plan.from_json(fact.data["plan"])
-    state.plan_hash = fact.data["hash"]
-    state.steps = {}
+    state.plan, state.plan_hash, state.steps, state.begun = None, "", {}, set()
+    plan = Plan.from_json(fact.data.get("plan"))
+    if plan.hash != _key(fact, "hash"):
+        raise BadInput(f"expected the plan {plan.hash}, found it named {_key(fact, 'hash')[:80]!r}")
+    state.plan, state.plan_hash = plan, plan.hash
 
 
 def _decided(state: Incident, fact: Fact) -> None:
     state.decisions.append(
         Decision(
-            hash=fact.data["hash"],
-            decision=fact.data["decision"],
+            hash=_key(fact, "hash"),
+            decision=_key(fact, "decision"),
             by=fact.actor,
-            role=fact.data.get("role", ""),
+            role=_words(fact, "role"),
             at=fact.at,
-            reason=fact.data.get("reason", ""),
+            reason=_words(fact, "reason"),
         )
     )
 
 
 def _verified(state: Incident, fact: Fact) -> None:
     state.proof = fact.data
-    if fact.data.get("holds"):
+    if fact.data.get("holds") is True:
         state.mitigated_at = fact.at
 
 
 def _closed(state: Incident, fact: Fact) -> None:
     state.closed_at = fact.at
-    state.outcome = fact.data.get("outcome", "")
-
-
-def _check(state: Incident, fact: Fact) -> None:
-    state.checks[fact.data["step"]] = fact.data
+    state.outcome = _words(fact, "outcome")
 
 
 def _diagnosed(state: Incident, fact: Fact) -> None:
@@ -157,28 +186,35 @@ def _reported(state: Incident, fact: Fact) -> None:
 _APPLY: Mapping[FactKind, Callable[[Incident, Fact], object]] = {
     FactKind.OPENED: _opened,
     FactKind.ALERT_RECEIVED: lambda state, fact: state.alerts.append(fact.data),
-    FactKind.CHECK_OBSERVED: _check,
+    FactKind.CHECK_OBSERVED: lambda state, fact: state.checks.update(
+        {_key(fact, "step"): fact.data}
+    ),
     FactKind.SEVERITY_ASSIGNED: _severity,
     FactKind.DIAGNOSED: _diagnosed,
-    FactKind.HOLD_SET: lambda state, fact: state.holds.update({fact.data["scope"]: fact.data}),
-    FactKind.HOLD_LIFTED: lambda state, fact: state.holds.pop(fact.data["scope"], None),
+    FactKind.HOLD_SET: lambda state, fact: state.holds.update({_key(fact, "scope"): fact.data}),
+    FactKind.HOLD_LIFTED: lambda state, fact: state.holds.pop(_key(fact, "scope"), None),
     FactKind.EVIDENCE_SEALED: lambda state, fact: state.evidence.update(
-        {fact.data["scope"]: fact.data}
+        {_key(fact, "scope"): fact.data}
     ),
     FactKind.PLAN_PROPOSED: _planned,
     FactKind.PLAN_DECIDED: _decided,
-    FactKind.STEP_DONE: lambda state, fact: state.steps.update({fact.data["step"]: fact.data}),
+    FactKind.STEP_STARTED: lambda state, fact: state.begun.add(_key(fact, "step")),
+    FactKind.STEP_DONE: lambda state, fact: state.steps.update({_key(fact, "step"): fact.data}),
     FactKind.VERIFIED: _verified,
     FactKind.NOTIFIED: lambda state, fact: state.notified.append(fact.data),
-    FactKind.ESCALATED: lambda state, fact: state.escalations.update({fact.data["step"]: fact}),
+    FactKind.ESCALATED: lambda state, fact: state.escalations.update({_key(fact, "step"): fact}),
     FactKind.CLOCK_STARTED: lambda state, fact: state.clocks.update(
-        {fact.data["clock"]: fact.data}
+        {_key(fact, "clock"): fact.data}
     ),
-    FactKind.CLOCK_STOPPED: lambda state, fact: state.clocks_stopped.add(fact.data["clock"]),
+    FactKind.CLOCK_STOPPED: lambda state, fact: state.clocks_stopped.add(_key(fact, "clock")),
     FactKind.REPORTED: _reported,
     FactKind.CLOSED: _closed,
 }
-"""How each kind changes the state; kinds that are not here (notes, runs) only fill the timeline."""
+"""How each kind changes the state; kinds that are not here (notes, runs) only fill the timeline.
+
+Each raises BadInput for a fact that does not say what its kind must, before it changes more than
+it may.
+"""
 
 
 def fold(incident: str, facts: Iterable[Fact]) -> Incident:
@@ -190,5 +226,6 @@ def fold(incident: str, facts: Iterable[Fact]) -> Incident:
         state.facts.append(fact)
         apply = _APPLY.get(fact.kind)
         if apply is not None:
-            apply(state, fact)
+            with suppress(BadInput):
+                apply(state, fact)
     return state

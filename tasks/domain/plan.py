@@ -9,9 +9,11 @@ import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 from tasks.domain.errors import BadInput
+
+_Json = TypeVar("_Json", str, int, list[Any], dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +59,53 @@ class Plan:
         return hashlib.sha256(canonical.encode()).hexdigest()
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Plan":
-        """Rebuild a journaled plan. Raises BadInput when it is not one."""
-        try:
-            return cls(
-                incident=value["incident"],
-                procedure=value["procedure"],
-                summary=value["summary"],
-                steps=tuple(PlanStep(**step) for step in value["steps"]),
-                observed=value["observed"],
-                will_be_lost=value["will_be_lost"],
-                expires_at=datetime.fromisoformat(value["expires_at"]),
-                approvers_needed=value["approvers_needed"],
-            )
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(
-                f"expected a journaled plan, found {type(error).__name__}: {error}"
-            ) from error
+    def from_json(cls, value: object) -> "Plan":
+        """Rebuild a journaled plan, every field of its own type. Raises BadInput otherwise.
+
+        A plan that needs nobody's yes, or whose expiry has no offset, is none: both would let a
+        change through that no person has agreed to.
+        """
+        plan = _field({"plan": value}, "plan", dict)
+        expires_at = _instant(_field(plan, "expires_at", str))
+        needed = _field(plan, "approvers_needed", int)
+        if needed < 1:
+            raise BadInput(f"expected a plan that at least one person approves, found {needed}")
+        return cls(
+            incident=_field(plan, "incident", str),
+            procedure=_field(plan, "procedure", str),
+            summary=_field(plan, "summary", str),
+            steps=tuple(_step(each) for each in _field(plan, "steps", list)),
+            observed=_field(plan, "observed", dict),
+            will_be_lost=_field(plan, "will_be_lost", str),
+            expires_at=expires_at,
+            approvers_needed=needed,
+        )
+
+
+def _step(value: object) -> PlanStep:
+    step = _field({"step of a plan": value}, "step of a plan", dict)
+    return PlanStep(
+        step=_field(step, "step", str),
+        action=_field(step, "action", str),
+        target=_field(step, "target", str),
+        destroys=_field(step, "destroys", str),
+    )
+
+
+def _field(plan: Mapping[str, Any], key: str, kind: type[_Json]) -> _Json:
+    found = plan.get(key)
+    if not isinstance(found, kind) or isinstance(found, bool):
+        raise BadInput(
+            f"expected {key} of a journaled plan as {kind.__name__}, found {type(found).__name__}"
+        )
+    return found
+
+
+def _instant(text: str) -> datetime:
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise BadInput(f"expected an ISO 8601 instant as expiry, found {text[:40]!r}") from error
+    if at.tzinfo is None:
+        raise BadInput(f"expected an expiry with its offset, found {text[:40]!r}")
+    return at

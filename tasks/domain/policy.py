@@ -15,6 +15,9 @@ from tasks.domain.alertmanager import clean
 TRIAGE = "triage"
 """The procedure of alerts for which the runbook has none: first checks, then a person."""
 
+SECURITY = "security"
+"""The component whose alerts are told to the security team at once."""
+
 DPO_CLOCK = "dpo"
 """Name of the one-hour clock of "Notify DPO within 1 hour"."""
 
@@ -68,11 +71,11 @@ _BY_NAME: Mapping[str, Route] = {
     "HighMemoryUsage": Route("api", "api_service", "API: memory is short"),
     "HighCPUUsage": Route("api", "api_service", "API: processor is short"),
     "SuspiciousAuthenticationPattern": Route(
-        "security", "breach", "Security: suspicious authentication"
+        SECURITY, "breach", "Security: suspicious authentication"
     ),
-    "UnauthorizedAccessAttempt": Route("security", "breach", "Security: unauthorised access"),
+    "UnauthorizedAccessAttempt": Route(SECURITY, "breach", "Security: unauthorised access"),
     "PotentialDataExfiltration": Route(
-        "security", "breach", "Security: data may be leaving the system", starts_dpo_clock=True
+        SECURITY, "breach", "Security: data may be leaving the system", starts_dpo_clock=True
     ),
 }
 
@@ -82,7 +85,7 @@ _BY_CATEGORY: Mapping[str, Route] = {
     "operational": Route("api", "api_service", "API"),
     "performance": Route("api", "api_service", "API"),
     "infrastructure": Route("infrastructure", TRIAGE, "Infrastructure"),
-    "security": Route("security", "breach", "Security"),
+    "security": Route(SECURITY, "breach", "Security"),
     "compliance": Route("compliance", TRIAGE, "Compliance"),
     "rlhf": Route("rlhf", TRIAGE, "RLHF training"),
 }

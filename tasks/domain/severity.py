@@ -7,11 +7,10 @@ checks saw. It rises as facts come in and falls only by a person.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from tasks.domain.alert import Alert, AlertStatus
+from tasks.domain.alert import Alert
 from tasks.domain.observation import Health, Observation
 
 
@@ -69,38 +68,51 @@ _DATA_EXFILTRATION = "PotentialDataExfiltration"
 
 def assess_alert(alert: Alert) -> Assessment:
     """What the alert alone justifies, before anything was checked."""
-    if alert.name == _DATA_EXFILTRATION:
-        return Assessment(
-            Severity.P0, "class.p0.security-breach", "an alert about a possible exfiltration"
-        )
-    rule = _CATEGORY_RULES.get(alert.category)
-    if rule is None:
-        return Assessment(
-            Severity.P2, "class.p2.component", f"category {alert.category!r} has no rule of its own"
-        )
-    if rule.severity is Severity.P0 and alert.label("severity") != "critical":
-        # A warning about a budget is not yet a violation of privacy: nearest is P1's list.
-        return Assessment(
-            Severity.P1, "class.p1.audit-integrity", rule.reason + ", not marked critical"
-        )
-    return rule
+    return _assess_labels(alert.labels)
 
 
 def assess_alerts(journaled: Iterable[Mapping[str, Any]]) -> Assessment | None:
-    """The worst that an incident's journaled alerts justify; None when no alert brought it."""
-    found = [
-        assess_alert(
-            Alert(
-                fingerprint=str(data["fingerprint"]),
-                status=AlertStatus(data["status"]),
-                starts_at=datetime.fromisoformat(data["starts_at"]),
-                labels=data["labels"],
-                annotations=data["annotations"],
-            )
-        )
-        for data in journaled
-    ]
+    """The worst that an incident's journaled alerts justify; None when no alert brought it.
+
+    An alert whose labels cannot be read counts as one without labels, not as none.
+    """
+    found = [_assess_labels(_labels(data)) for data in journaled]
     return min(found, key=lambda assessed: assessed.severity) if found else None
+
+
+def _labels(data: Mapping[str, Any]) -> dict[str, str]:
+    labels = data.get("labels")
+    pairs = labels.items() if isinstance(labels, Mapping) else ()
+    return {name: value for name, value in pairs if isinstance(value, str)}
+
+
+def _assess_labels(labels: Mapping[str, str]) -> Assessment:
+    if labels.get("alertname") == _DATA_EXFILTRATION:
+        return Assessment(
+            Severity.P0, "class.p0.security-breach", "an alert about a possible exfiltration"
+        )
+    category = labels.get("category", "")
+    rule = _CATEGORY_RULES.get(category)
+    if rule is None:
+        return Assessment(
+            Severity.P2, "class.p2.component", f"category {category!r} has no rule of its own"
+        )
+    if rule.severity is Severity.P0 and labels.get("severity") != "critical":
+        # A warning about a budget is not yet a violation, and the runbook has no line for it.
+        return Assessment(Severity.P1, "class.severity", rule.reason + ", not marked critical")
+    return rule
+
+
+NOTHING_MORE = Assessment(
+    Severity.P2, "class.p2.component", "nothing that is known justifies another level"
+)
+"""What an incident gets when neither its alerts nor its checks say anything."""
+
+
+def worst(*found: Assessment | None) -> Assessment:
+    """The most urgent of what was found; the first of equals."""
+    known = [one for one in found if one is not None]
+    return min(known, key=lambda one: one.severity) if known else NOTHING_MORE
 
 
 def assess_checks(observations: Sequence[Observation]) -> Assessment | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import (
     Checkpoint,
+    Code,
     MerkleTree,
     NoteVerifier,
     ProofError,
@@ -16,11 +17,19 @@ from tasks.domain.ledger import (
     verify_consistency,
 )
 from tasks.work import responder
-from tasks.work.log_store import Head, LogStore, latest_head, signed_leaves
+from tasks.work.log_store import Head, LogStore, open_head, signed_leaves
 
 _NEWEST = "SELECT note FROM anchors WHERE origin = %s ORDER BY size DESC LIMIT 1"
 _KEEP = "INSERT INTO anchors (origin, size, note) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
 _HASH = 32
+
+
+class AnchorBroken(NotProven):
+    """The head does not continue the anchor; `code` is ROLLBACK or FORK."""
+
+    def __init__(self, code: Code, message: str) -> None:
+        super().__init__(f"{code}: {message}")
+        self.code = code
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +52,7 @@ def newest(verifier: NoteVerifier, origin: str) -> Anchor | None:
 def check(log: LogStore, head: Head, verifier: NoteVerifier) -> None:
     """Prove that the signed head continues the anchor (RFC 9162 2.1.4).
 
-    Raises NotProven when the head is older than the anchor (rollback) or is not an extension of
+    Raises AnchorBroken when the head is older than the anchor (rollback) or is not an extension of
     it (fork). Before the first anchor there is nothing to compare with.
     """
     origin = head.checkpoint.origin
@@ -52,9 +61,10 @@ def check(log: LogStore, head: Head, verifier: NoteVerifier) -> None:
         return
     old, new = anchor.checkpoint, head.checkpoint
     if new.size < old.size:
-        raise NotProven(
-            f"ROLLBACK: expected a head of {origin} of at least {old.size} records (the anchor), "
-            f"found {new.size}: newer checkpoints were removed from the object store"
+        raise AnchorBroken(
+            Code.ROLLBACK,
+            f"expected a head of {origin} of at least {old.size} records (the anchor), "
+            f"found {new.size}: newer checkpoints were removed from the object store",
         )
     leaves = signed_leaves(log, new)
     tree = MerkleTree([leaves[at : at + _HASH] for at in range(0, len(leaves), _HASH)])
@@ -62,19 +72,27 @@ def check(log: LogStore, head: Head, verifier: NoteVerifier) -> None:
     try:
         verify_consistency(old.size, new.size, old.root, new.root, proof)
     except ProofError as error:
-        raise NotProven(
-            f"FORK: expected the head of {origin} at {new.size} to continue the anchor at "
-            f"{old.size}, found another history: somebody signed two logs"
+        raise AnchorBroken(
+            Code.FORK,
+            f"expected the head of {origin} at {new.size} to continue the anchor at "
+            f"{old.size}, found another history: somebody signed two logs",
         ) from error
 
 
-def advance(log: LogStore, verifier: NoteVerifier, origin: str) -> int:
-    """Keep the newest head as anchor, after proving that it continues the last one; its size.
+def advance(log: LogStore, verifier: NoteVerifier, verified: Checkpoint) -> int:
+    """Keep the checkpoint as anchor, after proving that it continues the last one; its size.
 
-    The caller has verified table and store against it: an anchor moves only when all passed.
+    The caller has verified table and store against exactly this checkpoint: a newer one that was
+    signed meanwhile is not anchored before it was verified too.
     """
-    head = latest_head(log, verifier, origin)
+    head = open_head(log, verified.size, verifier, verified.origin)
+    if head.checkpoint.root != verified.root:
+        raise AnchorBroken(
+            Code.FORK,
+            f"expected the stored checkpoint {verified.size} of {verified.origin} to be the "
+            "verified one, found another root",
+        )
     check(log, head, verifier)
     with responder.connection() as connection:
-        connection.execute(_KEEP, (origin, head.checkpoint.size, head.note))
+        connection.execute(_KEEP, (verified.origin, head.checkpoint.size, head.note))
     return head.checkpoint.size

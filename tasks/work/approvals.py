@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Literal
 
-from tasks.domain.approval import APPROVED, Standing, standing
+from tasks.domain.approval import APPROVED, DENIED, Standing, standing
 from tasks.domain.errors import BadInput, NotApproved, PlanStale
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident, Stage
@@ -59,7 +59,8 @@ def _check(state: Incident, plan_hash: str, decision: str, person: Person) -> No
         raise NotApproved(f"{state.id} is closed: there is nothing left to decide")
     mine = [made for made in state.decisions_on_plan() if made.by == person.name]
     now = standing(state, datetime.now(UTC))
-    if now is not Standing.WAITING and not mine:
+    stops = decision == DENIED and now is Standing.APPROVED  # before the next step begins
+    if now is not Standing.WAITING and not mine and not stops:
         raise NotApproved(f"expected a plan that waits for a decision, found it {now}")
     if mine and mine[0].decision != decision:
         raise NotApproved(f"{person.name} has {mine[0].decision} this plan already")

@@ -27,7 +27,7 @@ class Seen:
 
 
 def observe(incident: str, step: str, component: str, probe: Callable[[], Seen]) -> Observation:
-    """Run `probe` and journal what it saw; a check that was journaled before is not repeated."""
+    """Run `probe` and journal what it saw: the first time, for one incident, is what counts."""
     began = time.monotonic()
     try:
         seen = probe()

@@ -44,12 +44,20 @@ class Passage:
         """Do one step of the plan and return its result; from the journal when it was done.
 
         `act` gets the fence, which it calls before each change, and returns one line for people
-        and a JSON-able result. Raises Held when a hold was set since the door was opened.
+        and a JSON-able result. Raises Held when a hold was set since the door was opened, and
+        NotApproved when a person denied the plan meanwhile: that is the emergency stop.
         """
-        done = journal.read(self.incident).done(step)
+        state = journal.read(self.incident)
+        done = state.done(step)
         if done is not None:
             return dict(done["result"])
         _check_holds(self.target, self.evidence_holds)
+        _check_approval(state, datetime.now(UTC))
+        if state.plan_hash != self.plan_hash or not _is_planned(state, step):
+            raise PlanStale(
+                f"expected step {step} in the approved plan {self.plan_hash[:12]}, found another "
+                "plan or none: read the incident"
+            )
         started = {"step": step, "target": self.target, "fencing_token": self.lock.token}
         journal.append(self.incident, FactKind.STEP_STARTED, started)
         try:
@@ -108,7 +116,7 @@ def _check_holds(target: str, evidence_holds: Callable[[Hold], bool]) -> None:
         if not hold.sealed:
             raise Held(
                 f"{target} is held by {hold.incident} ({hold.reason}) and its evidence is not "
-                "sealed: seal it, or have a named person lift the hold"
+                "sealed: seal it, then try again"
             )
         if not evidence_holds(hold):
             raise Held(
@@ -121,6 +129,10 @@ def _check_approval(state: Incident, now: datetime) -> None:
     found = standing(state, now)
     if found is not Standing.APPROVED:
         raise NotApproved(f"expected an approved plan for {state.id}, found: {found}")
+
+
+def _is_planned(state: Incident, step: str) -> bool:
+    return state.plan is not None and step in {planned.step for planned in state.plan.steps}
 
 
 def _check_caps(state: Incident, target: str, now: datetime) -> None:

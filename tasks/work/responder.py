@@ -9,13 +9,16 @@ from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources import files
 
+import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 from psycopg_pool import ConnectionPool
 
+from tasks.clients.errors import Transient
 from tasks.settings import settings
 
 _POOL_MAX = 8
+_WAIT_SECONDS = 3.0  # a sender of alerts hears 503 after it, and sends again
 
 
 @lru_cache(maxsize=1)
@@ -24,7 +27,7 @@ def _pool() -> ConnectionPool[Connection[TupleRow]]:
         settings().responder.dsn.get_secret_value(),
         min_size=1,
         max_size=_POOL_MAX,
-        timeout=10,
+        timeout=_WAIT_SECONDS,
         kwargs={"autocommit": True, "application_name": "runbook"},
         open=True,
     )
@@ -32,9 +35,18 @@ def _pool() -> ConnectionPool[Connection[TupleRow]]:
 
 @contextmanager
 def connection() -> Iterator[Connection[TupleRow]]:
-    """A pooled autocommit connection; open a transaction where statements belong together."""
-    with _pool().connection() as pooled:
-        yield pooled
+    """A pooled autocommit connection; open a transaction where statements belong together.
+
+    Raises Transient when the server does not answer, or goes away inside the block.
+    """
+    try:
+        with _pool().connection() as pooled:
+            yield pooled
+    except psycopg.OperationalError as error:
+        raise Transient(
+            f"expected the responder's PostgreSQL to answer, found {type(error).__name__}: "
+            "what was not committed is not stored"
+        ) from error
 
 
 def close() -> None:

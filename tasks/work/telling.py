@@ -69,7 +69,7 @@ def tell(incident: str, audience: str, moment: str, text: str, *, last_try: bool
         return False
     channel = channel_of(incident) or _GENERAL
     try:
-        receipt = slack.post(chat, channel, f"@{slack.escape(audience)} {slack.escape(text)}")
+        receipt = slack.post(chat, channel, f"{slack.mention(audience)} {slack.escape(text)}")
     except ClientError as error:
         if isinstance(error, Transient) and not last_try:
             raise

@@ -81,7 +81,7 @@ def test_machine_and_person_who_opened_it_cannot_approve():
 
 def test_approved_plan_that_has_begun_does_not_expire_half_way():
     begun = make_incident(
-        decided("ada"), (FactKind.STEP_DONE, "runbook", {"step": "recovery.db.restore"})
+        decided("ada"), (FactKind.STEP_STARTED, "runbook", {"step": "recovery.db.restore"})
     )
     assert standing(begun, NOW + timedelta(hours=5)) is Standing.APPROVED
 

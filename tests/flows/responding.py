@@ -190,8 +190,11 @@ class Responding:
         with responder.connection() as connection:
             if connection.execute(_OPEN_ORDERS).fetchone() != (0,):
                 return False
-        states = {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}}
-        return not self.filtered("flow_runs", flow_runs={"state": states})
+        busy = {
+            "state": {"type": {"any_": ["RUNNING", "PENDING", "CANCELLING"]}},
+            "parent_task_run_id": {"is_null_": True},
+        }
+        return not self.filtered("flow_runs", flow_runs=busy)
 
 
 def alert_of(labels: Mapping[str, str]) -> dict[str, Any]:

@@ -1,18 +1,25 @@
 """One incident from the alert to the report; the tests read what it has left behind."""
 
+import base64
 import hashlib
+import json
+import shutil
+import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from deployments.lab import dataset
+from deployments.lab.dataset import CANARIES
 from deployments.lab.faults import Damage
 from deployments.lab.judging import account_for, unnamed_and_misnamed
 from deployments.lab.patient import DATABASE
+from deployments.lab.postgres import SUPERUSER, PostgresServer, binaries
 from deployments.lab.stack import APPROVER, ORIGIN
+from deployments.lab.template import PREFECT_DATABASE, RESPONDER_DATABASE
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident, Stage
 from tasks.domain.ledger import is_tombstone
@@ -24,6 +31,11 @@ from tests.pristine import Pristine
 pytestmark = pytest.mark.flows
 
 _ROWS = "SELECT seq, record, leaf FROM audit_records ORDER BY seq"
+
+_CARRIER = """
+SELECT seq, record FROM audit_records WHERE position(%s::bytea in record) > 0 AND seq <> ALL(%s)
+ ORDER BY seq LIMIT 1
+"""
 
 _Rows = dict[int, tuple[bytes, bytes]]
 
@@ -52,7 +64,7 @@ class Played:
 @pytest.fixture(scope="module")
 def played(pristine_stack: Pristine) -> Iterator[Played]:
     responding = Responding(pristine_stack.restore())
-    damage = responding.damage()
+    damage = _altered_personal_data(responding, responding.damage())
     before = responding.production()
     name = responding.alert()
     plan = responding.plan(name)
@@ -74,6 +86,21 @@ def played(pristine_stack: Pristine) -> Iterator[Played]:
         quarantined=_rows(responding, _quarantine(incident)),
     )
     responding.close()
+
+
+def _altered_personal_data(responding: Responding, damage: Damage) -> Damage:
+    """The damage, and one altered record more for each canary: what is reported holds them all."""
+    modified = set(damage.modified)
+    with responding.lab.patient.connect(DATABASE) as connection:
+        for canary in CANARIES:
+            values = (canary.encode(), [*modified, *damage.deleted])
+            seq, record = connection.execute(_CARRIER, values).fetchone() or (0, b"")
+            event = json.loads(record)
+            event["data"]["seconds"] += 1
+            line = json.dumps(event, sort_keys=True, separators=(",", ":")).encode()
+            connection.execute("UPDATE audit_records SET record = %s WHERE seq = %s", (line, seq))
+            modified.add(seq)
+    return replace(damage, modified=tuple(sorted(modified)))
 
 
 def _quarantine(incident: Incident) -> str:
@@ -99,7 +126,8 @@ def test_the_findings_name_exactly_the_damaged_records(played: Played) -> None:
     assert diagnosis is not None
     size = played.responding.lab.options.records
     assert unnamed_and_misnamed(played.damage, size, diagnosis["findings"]) == (set(), set())
-    assert (diagnosis["altered"], diagnosis["missing"]) == (7, 5)
+    counted = len(played.damage.modified), len(played.damage.deleted)
+    assert (diagnosis["altered"], diagnosis["missing"]) == counted == (10, 5)
 
 
 def test_each_step_is_done_once_and_in_the_order_of_the_plan(played: Played) -> None:
@@ -202,6 +230,21 @@ def test_the_people_who_must_know_were_told(played: Played) -> None:
         assert audience in said
 
 
+def test_personal_data_turns_up_in_no_place_of_the_responders(played: Played) -> None:
+    lab = played.responding.lab
+    places = {
+        "Prefect": _dumped(lab.responder, PREFECT_DATABASE),
+        "journal and inbox": _dumped(lab.responder, RESPONDER_DATABASE),
+        "chat": "\n".join(played.responding.said_in_chat()).encode(),
+    }
+    files = [*lab.reports.rglob("*"), *(lab.path / "logs").rglob("*")]
+    places |= {str(file): _content(file) for file in files if file.is_file()}
+    assert {file.suffix for file in files} >= {".html", ".pdf", ".json", ".log"}
+    assert played.incident.id.encode() in places["Prefect"]
+    assert {name: leaked for name, held in places.items() if (leaked := _canaries_in(held))} == {}
+    assert _canaries_in(_dumped(lab.patient, DATABASE)) == set(CANARIES), "the search finds nothing"
+
+
 def test_a_run_that_is_started_again_for_a_closed_incident_changes_nothing(played: Played) -> None:
     name = played.incident.id
     run = played.responding.start_by_hand("incident/incident", incident_id=name)
@@ -209,3 +252,37 @@ def test_a_run_that_is_started_again_for_a_closed_incident_changes_nothing(playe
     assert run["name"] == name
     assert len(journal.read(name).facts) == len(played.incident.facts)
     assert played.responding.production().databases == played.after.databases
+
+
+def _dumped(server: PostgresServer, database: str) -> bytes:
+    """Every row of a database, as text."""
+    return subprocess.run(
+        [binaries() / "pg_dump", "--data-only", "--dbname", server.dsn(SUPERUSER, database)],
+        capture_output=True,
+        check=True,
+        timeout=60,
+    ).stdout
+
+
+def _content(file: Path) -> bytes:
+    """A file's bytes; of a PDF its text where a reader is installed, because PDFs are compressed."""
+    reader = shutil.which("pdftotext") if file.suffix == ".pdf" else None
+    if reader is None:
+        return file.read_bytes()
+    return subprocess.run([reader, file, "-"], capture_output=True, check=True, timeout=60).stdout
+
+
+def _canaries_in(held: bytes) -> set[str]:
+    """The canaries that some bytes hold, plain, in hex (bytea) or in base64 (persisted results)."""
+    return {
+        canary
+        for canary in CANARIES
+        if canary.encode() in held
+        or canary.encode().hex().encode() in held
+        or any(form in held for form in _base64_forms(canary.encode()))
+    }
+
+
+def _base64_forms(text: bytes) -> list[bytes]:
+    """Base64 of a text wherever it begins: three forms, without the marks that its ends share."""
+    return [base64.b64encode(b"." * skip + text)[4:-4] for skip in range(3)]

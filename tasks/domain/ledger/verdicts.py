@@ -132,22 +132,22 @@ class Verdict:
 _WORST = (Status.TAMPERED, Status.UNVERIFIABLE, Status.VERIFIED)
 
 
-def combine(table: Verdict, store: Verdict) -> Verdict:
-    """One verdict over the table and the object store: the worse status, all findings.
+def combine(table: Verdict, *others: Verdict) -> Verdict:
+    """One verdict over the table, the object store and the anchor: the worst status, all findings.
 
-    Sizes and hashes are the table's; both were compared with the same signed checkpoint.
+    Sizes and hashes are the table's; all were compared with the same signed checkpoint.
     """
-    status = min(table.status, store.status, key=_WORST.index)
-    reasons = [f"{one.source}: {one.reason}" for one in (table, store) if one.reason]
+    every = (table, *others)
+    reasons = [f"{one.source}: {one.reason}" for one in every if one.reason]
     return Verdict(
-        status=status,
-        source=f"{table.source}+{store.source}",
+        status=min((one.status for one in every), key=_WORST.index),
+        source="+".join(one.source for one in every),
         records=table.records,
         signed=table.signed,
-        findings=table.findings + store.findings,
-        origin=table.origin or store.origin,
-        root=table.root or store.root,
-        seconds=max(table.seconds, store.seconds),
-        bytes=table.bytes + store.bytes,
+        findings=tuple(finding for one in every for finding in one.findings),
+        origin=next((one.origin for one in every if one.origin), ""),
+        root=next((one.root for one in every if one.root), ""),
+        seconds=max(one.seconds for one in every),
+        bytes=sum(one.bytes for one in every),
         reason="; ".join(reasons),
     )

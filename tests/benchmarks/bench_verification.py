@@ -1,0 +1,87 @@
+"""Verification of 50,000 records in PostgreSQL, beside the least that anybody would have to do.
+
+Run it: python -m pytest tests/benchmarks/bench_verification.py -rP. The peers hash the same bytes
+from the same server and prove nothing: no chain, no tree, no signature.
+"""
+
+import hashlib
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from deployments.lab.stack import Lab, Options
+from tasks.clients.object_store import ObjectStore
+from tasks.domain.ledger import NoteVerifier, Status
+from tasks.settings import settings
+from tasks.work.log_store import ObjectLog
+from tasks.work.verification import verify_table
+from tests.benchmarks.figures import Row, show
+
+pytestmark = pytest.mark.slow
+
+RECORDS = 50_000
+LIMIT_SECONDS = 1.0
+ROUNDS = 5
+_COPY = "COPY (SELECT record FROM audit_records ORDER BY seq) TO STDOUT (FORMAT BINARY)"
+
+
+@pytest.fixture(scope="module")
+def lab() -> Iterator[Lab]:
+    with Lab(Options(records=RECORDS, prefect=False, writer=False, checked_per_second=0)) as lab:
+        yield lab
+
+
+def test_fifty_thousand_records_are_verified_within_the_limit(lab: Lab, tmp_path: Path) -> None:
+    store = settings().store
+    objects = ObjectStore(store)
+    log = ObjectLog(objects, store.backups_bucket, store.audit_prefix)
+    verifier = NoteVerifier.parse(lab.log_key)
+
+    def ours() -> None:
+        verdict = verify_table(lab.reader_dsn, log, verifier, settings().ledger.origin)
+        assert (verdict.status, verdict.records) == (Status.VERIFIED, RECORDS)
+
+    work = f"verify {RECORDS:,} records"
+    # turn by turn, so that a busy moment of the machine meets all of them
+    peers = {"psycopg and hashlib": lambda: _hashlib(lab.reader_dsn)}
+    if shutil.which("openssl"):
+        peers["psycopg and openssl dgst"] = lambda: _openssl(lab.reader_dsn, tmp_path / "records")
+    spent: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
+    for _ in range(ROUNDS):
+        for name, act in {"ours": ours, **peers}.items():
+            spent[name].append(_timed(act))
+    objects.close()
+    best = {name: min(seconds) for name, seconds in spent.items()}
+    show([Row(work, best["ours"], peer, best[peer], LIMIT_SECONDS) for peer in peers])
+    assert best["ours"] < LIMIT_SECONDS
+
+
+def _timed(act: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def _records(dsn: str) -> Iterator[bytes]:
+    """The sealed lines as they are stored, in order."""
+    with psycopg.connect(dsn) as connection, connection.cursor().copy(_COPY) as copy:
+        copy.set_types(["bytea"])
+        for (record,) in copy.rows():
+            yield record
+
+
+def _hashlib(dsn: str) -> None:
+    """Every line hashed by itself, as somebody would who wrote the check in an afternoon."""
+    assert len({hashlib.sha256(record).digest() for record in _records(dsn)}) == RECORDS
+
+
+def _openssl(dsn: str, file: Path) -> None:
+    """The same bytes in one file, hashed as a whole by C code alone."""
+    with file.open("wb") as target:
+        target.writelines(_records(dsn))
+    subprocess.run(["openssl", "dgst", "-sha256", file], capture_output=True, check=True)

@@ -1,0 +1,238 @@
+"""`runbook demo` as a stranger runs it: a process of its own, looked at from outside."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import psutil
+import pytest
+
+from deployments.lab.environment import PROJECT
+from deployments.lab.processes import MARK
+from deployments.lab.state import NOBODY, StateDirectory
+
+pytestmark = pytest.mark.e2e
+
+_STATE = re.compile(r"--token-file\s+(\S+)/approver\.token")
+_SECONDS = 240.0
+_KEYS = {
+    "incident": (),
+    "severity": (),
+    "findings": (),
+    "restore": ("records_before", "records_after", "verified", "outage_seconds"),
+    "report": ("html", "pdf"),
+    "timeline": (),
+    "seconds": ("alert_to_first_check", "alert_to_diagnosis", "total"),
+    "state": (),
+}
+
+
+@dataclass
+class Demo:
+    """A running demo and what it has printed so far."""
+
+    popen: subprocess.Popen[str]
+    printed: list[str] = field(default_factory=list)
+
+    @property
+    def text(self) -> str:
+        return "".join(self.printed)
+
+    @property
+    def state(self) -> Path:
+        """Its state directory, as the line for people names it."""
+        found = _STATE.search(self.text)
+        assert found is not None, self.text
+        return Path(found[1])
+
+    def until_it_prints(self, words: str) -> None:
+        deadline = time.monotonic() + _SECONDS
+        while words not in self.text:
+            assert self.popen.poll() is None, self.text
+            assert time.monotonic() < deadline, f"not printed: {words!r} in {self.text}"
+            time.sleep(0.01)
+
+    def ended(self, seconds: float = _SECONDS) -> int:
+        return self.popen.wait(seconds)
+
+
+@contextmanager
+def demo(directory: Path, *options: str, records: int = 2000, **start: Any) -> Iterator[Demo]:
+    """The command, started; killed at the end if it still runs."""
+    popen = subprocess.Popen(
+        [
+            *(sys.executable, "-m", "deployments.cli", "demo"),
+            *("--records", str(records), "--reports", str(directory / "reports"), *options),
+        ],
+        cwd=PROJECT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        **{"env": {**os.environ, "COLUMNS": "400", "PYTHONUNBUFFERED": "1"}, **start},
+    )
+    running = Demo(popen)
+    assert popen.stdout is not None
+    reading = Thread(target=lambda: running.printed.extend(iter(popen.stdout.readline, "")))
+    reading.start()
+    try:
+        yield running
+    finally:
+        popen.kill()
+        popen.wait()
+        reading.join(10)
+        popen.stdout.close()
+
+
+def left_over(state: Path) -> list[str]:
+    """Processes that carry the mark of the lab in this state directory."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(MARK) == str(state):
+                found.append(f"{process.pid} {' '.join(process.cmdline())[:80]}")
+        except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+            continue
+    return found
+
+
+def assert_gone(state: Path, seconds: float) -> None:
+    """Nothing of the lab runs, and its directory can be taken, within the time."""
+    deadline = time.monotonic() + seconds
+    while (left := left_over(state)) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert left == []
+    StateDirectory.take(state).release()
+
+
+def assert_it_worked(running: Demo, written: Path) -> dict[str, Any]:
+    """Exit 0, the JSON that programs rely on, both reports; the JSON."""
+    assert running.ended() == 0, running.text
+    said = json.loads(written.read_text(encoding="utf-8"))
+    assert said.keys() >= _KEYS.keys()
+    for name, inner in _KEYS.items():
+        assert not inner or said[name].keys() >= set(inner)
+    assert (said["state"], said["severity"]) == ("closed", "P0")
+    assert said["restore"]["verified"] is True
+    assert said["acknowledged"]["missing"] == []
+    for form in ("html", "pdf"):
+        assert Path(said["report"][form]).stat().st_size > 1000
+    return dict(said)
+
+
+def test_the_demo_proves_its_response_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    written = tmp_path / "demo.json"
+    with demo(tmp_path, "--yes", "--json", str(written), records=20_000) as running:
+        said = assert_it_worked(running, written)
+        assert_gone(running.state, 0)
+    codes = {finding["code"] for finding in said["findings"]}
+    assert codes == {"MODIFIED", "DELETED", "UNSIGNED_TAIL"}
+    damaged = {code: _records(said["findings"], code) for code in ("MODIFIED", "DELETED")}
+    assert {code: len(seqs) for code, seqs in damaged.items()} == {"MODIFIED": 7, "DELETED": 5}
+    assert max(map(max, damaged.values())) < 20_000
+    assert said["restore"]["records_after"] > 20_000
+    assert said["seconds"]["total"] < 60
+    assert said["memory_bytes"] < 1.5e9
+    assert "approved by demo approver (simulated)" in running.text
+    assert "The proof holds." in running.text
+
+
+@pytest.mark.slow
+def test_a_dropped_table_comes_back_whole(tmp_path: Path) -> None:
+    written = tmp_path / "demo.json"
+    options = ("--yes", "--scenario", "table-dropped", "--json", str(written))
+    with demo(tmp_path, *options) as running:
+        said = assert_it_worked(running, written)
+        assert_gone(running.state, 0)
+    assert "SOURCE_MISSING" in {finding["code"] for finding in said["findings"]}
+    assert said["restore"]["records_before"] == 0
+    assert said["restore"]["records_after"] >= 2000
+
+
+@pytest.mark.slow
+def test_a_demo_that_was_killed_at_any_moment_leaves_nothing_and_the_next_one_works(
+    tmp_path: Path,
+) -> None:
+    moments = ("S3 ...", "gateway ...", "Damage", "evidence sealed", "step started")
+    state = None
+    for moment in moments:
+        with demo(tmp_path, "--yes") as running:
+            running.until_it_prints(moment)
+            running.popen.send_signal(signal.SIGKILL)
+            running.ended()
+            marked = _STATE.search(running.text)
+            state = Path(marked[1]) if marked else state
+        if state is not None:
+            assert_gone(state, 10)
+    written = tmp_path / "demo.json"
+    with demo(tmp_path, "--yes", "--json", str(written)) as running:
+        assert_it_worked(running, written)
+        assert running.state == state
+    assert_gone(running.state, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["S3 ...", "alert received"])
+def test_ctrl_c_ends_the_demo_within_seconds(tmp_path: Path, moment: str) -> None:
+    with demo(tmp_path, "--stay") as running:
+        running.until_it_prints(moment)
+        descendants = psutil.Process(running.popen.pid).children(recursive=True)
+        running.popen.send_signal(signal.SIGINT)
+        assert running.ended(15) == 2
+        assert "Stopped." in running.text
+        assert "Traceback" not in running.text
+    _, alive = psutil.wait_procs(descendants, timeout=3)
+    assert alive == []
+
+
+@pytest.mark.slow
+def test_the_demo_works_for_a_user_who_is_not_root() -> None:
+    """As `nobody`, when this test may become somebody else and `nobody` may read the checkout."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can become another user; the other tests of this file are that user")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as home:
+        os.chown(home, NOBODY, NOBODY)
+        somebody: dict[str, Any] = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        somebody["env"] = {
+            "HOME": home,
+            "PATH": os.environ["PATH"],
+            "COLUMNS": "400",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        if not _can_start(somebody):
+            pytest.skip(f"uid {NOBODY} may not read {PROJECT} or run {sys.executable}")
+        written = Path(home) / "demo.json"
+        with demo(Path(home), "--yes", "--json", str(written), **somebody) as running:
+            assert_it_worked(running, written)
+            assert running.state.is_relative_to(home)
+            assert left_over(running.state) == []
+
+
+def _can_start(somebody: dict[str, Any]) -> bool:
+    command = [sys.executable, "-c", "import deployments.cli"]
+    try:
+        subprocess.run(command, cwd=PROJECT, capture_output=True, check=True, **somebody)
+    except (PermissionError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+def _records(findings: list[dict[str, Any]], code: str) -> list[int]:
+    """Every seq that the findings of one code name."""
+    return [
+        seq
+        for finding in findings
+        if finding["code"] == code
+        for seq in range(finding["seq"], finding["seq"] + finding["count"])
+    ]
