@@ -12,7 +12,9 @@ import click
 
 from deployments.exits import COULD_NOT_TELL
 from tasks.domain.errors import RunbookError
+from tasks.domain.untrusted import visible
 
+_MESSAGE_LIMIT = 2000
 _JSON = click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here."
 )
@@ -193,7 +195,7 @@ def main() -> None:
         error.show()
         sys.exit(COULD_NOT_TELL)
     except (RunbookError, OSError) as error:
-        click.echo(f"runbook: {error}", err=True)
+        click.echo(f"runbook: {visible(error, _MESSAGE_LIMIT)}", err=True)
         sys.exit(COULD_NOT_TELL)
     except Exception:  # noqa: BLE001 - a bug of ours must not look like exit 1, "tampered"
         traceback.print_exc()

@@ -1,6 +1,5 @@
 """`runbook doctor`: every configured system, reachable, permitted, how fast; what to mend."""
 
-import json
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -8,12 +7,13 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from psycopg import Connection
+import psycopg
+from psycopg import Connection, conninfo
 from psycopg.rows import TupleRow
 from pydantic import SecretStr
-from rich.console import Console
 from rich.table import Table
 
+from deployments import terminal
 from deployments.exits import COULD_NOT_TELL, GOOD
 from tasks.clients import audit_api, cache, http, postgres, prometheus, slack
 from tasks.clients.object_store import ObjectStore
@@ -46,10 +46,8 @@ def run(json_file: Path | None) -> int:
     for one in results:
         mark = "ok" if one.good else "NO"
         table.add_row(mark, one.system, one.seen, f"{one.seconds * 1000:.0f}", one.advice)
-    Console(highlight=False).print(table, markup=False)
-    if json_file is not None:
-        text = json.dumps([asdict(one) for one in results], indent=2)
-        json_file.write_text(text + "\n", encoding="utf-8")
+    terminal.console().print(table, markup=False)
+    terminal.write_json(json_file, [asdict(one) for one in results])
     return GOOD if all(one.good for one in results) else COULD_NOT_TELL
 
 
@@ -67,6 +65,10 @@ def _examine(look: tuple[str, Callable[[], str], str]) -> Examined:
 
 def _connect(dsn: SecretStr) -> AbstractContextManager[Connection[TupleRow]]:
     limit = settings().database.timeout_seconds
+    try:
+        conninfo.conninfo_to_dict(dsn.get_secret_value())
+    except psycopg.ProgrammingError as error:  # its text may quote the password
+        raise RunbookError("the DSN is none that PostgreSQL can read") from error
     return postgres.connect(dsn.get_secret_value(), timeout_seconds=limit, statement_seconds=limit)
 
 

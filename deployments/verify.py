@@ -1,16 +1,20 @@
 """`runbook verify SOURCE`: is the audit log what was signed? Changes nothing, needs no Prefect."""
 
-import json
+import os
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psycopg
+from psycopg import conninfo
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
+from deployments import terminal
 from deployments.exits import BAD, COULD_NOT_TELL, GOOD
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger import NoteVerifier, Status, Verdict
+from tasks.domain.untrusted import visible
 from tasks.settings import settings
 from tasks.work import verification
 from tasks.work.log_store import DirectoryLog, LogStore, ObjectLog
@@ -37,6 +41,7 @@ def run(
     verifier = NoteVerifier.parse(key)
     name = origin or settings().ledger.origin
     if source.startswith(("postgresql://", "postgres://")):
+        _check_url(source)
         log = _log(sealed_log) if sealed_log else _configured_log()
         with Console(stderr=True).status("verifying the table") as status:
             verdict = verification.verify_table(
@@ -49,9 +54,17 @@ def run(
     else:
         verdict = verification.verify_log(_log(source), verifier, name)
     _print(verdict)
-    if json_file is not None:
-        json_file.write_text(json.dumps(verdict.as_json(), indent=2) + "\n", encoding="utf-8")
+    terminal.write_json(json_file, verdict.as_json())
     return _EXIT[verdict.status]
+
+
+def _check_url(source: str) -> None:
+    try:
+        conninfo.conninfo_to_dict(source)
+    except psycopg.ProgrammingError as error:  # its text may quote the password
+        raise BadInput(
+            "expected postgresql://user@host:port/database, found a URL that PostgreSQL cannot read"
+        ) from error
 
 
 def _configured_log() -> LogStore:
@@ -63,27 +76,35 @@ def _log(source: str) -> LogStore:
     if source.startswith("s3://"):
         parts = urlsplit(source)
         return ObjectLog(ObjectStore(settings().store), parts.netloc, parts.path.lstrip("/"))
-    directory = Path(source)
-    if not directory.is_dir():
+    if not os.path.isdir(source):  # noqa: PTH112 - pathlib raises for a name that is too long
         raise BadInput(
-            f"expected a directory, s3://bucket/prefix or postgresql://..., found {source!r}"
+            f"expected a directory, s3://bucket/prefix or postgresql://..., found {source[:200]!r}"
         )
-    return DirectoryLog(directory)
+    return DirectoryLog(Path(source))
 
 
 def _print(verdict: Verdict) -> None:
-    console = Console(highlight=False)
+    console = terminal.console()
     console.print(f"[bold]{verdict.status.value}[/bold]  {verdict.records:,} records hashed")
     if verdict.root:
-        console.print(f"signed checkpoint  {verdict.origin}, size {verdict.signed:,}")
+        signed = f"signed checkpoint  {verdict.origin}, size {verdict.signed:,}"
+        console.print(signed, markup=False)
         console.print(f"root               {verdict.root}")
     if verdict.reason:
-        console.print(f"reason             {verdict.reason}", markup=False)
+        console.print(f"reason             {visible(verdict.reason, 1000)}", markup=False)
     if verdict.findings:
-        table = Table("code", "source", "seq", "count", "detail", box=None, pad_edge=False)
+        table = Table(
+            Column("code", no_wrap=True),
+            "source",
+            Column("seq", no_wrap=True),
+            "count",
+            "detail",
+            box=None,
+            pad_edge=False,
+        )
         for one in verdict.findings[:_SHOWN]:
             seq = "" if one.first is None else str(one.first)
-            table.add_row(one.code, one.source, seq, str(one.count), one.detail)
+            table.add_row(one.code, one.source, seq, str(one.count), visible(one.detail))
         console.print(table, markup=False)
         if len(verdict.findings) > _SHOWN:
             console.print(f"and {len(verdict.findings) - _SHOWN} more: see --json")

@@ -37,7 +37,6 @@ class Pristine:
     def restore(self) -> Lab:
         """The lab as it was, its settings active, its servers up, its writer as it was."""
         lab = self.lab
-        wrote = lab.writer.child is not None
         lab.writer.stop()
         for part in (lab.patient, lab.responder, lab.cache, lab.objects):
             if part.child is None or not part.child.alive:
@@ -52,8 +51,8 @@ class Pristine:
         _empty_responder(lab.responder)
         self._restart_api()
         activation.activate(lab)
-        if wrote:
-            lab.writer.log.unlink(missing_ok=True)
+        lab.writer.log.unlink(missing_ok=True)
+        if lab.options.writer:
             lab.writer.start()
         return lab
 

@@ -7,18 +7,21 @@ the dead one's id, so repeating any line after a kill changes nothing.
 
 import logging
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from deployments.gateway.outbox import Outbox, Row, last_run
 from deployments.gateway.prefect_api import PrefectApi, Run
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Stage
-from tasks.work import journal
+from tasks.work import journal, responder
 from tasks.work.incidents import ESCALATION, INCIDENT, RESUME
 
 log = logging.getLogger("gateway.dispatcher")
 
 _RUNS_PER_ROW = 5
 _FOLLOW_SECONDS = 2.0  # between two looks at a run that a worker carries out
+_STUCK_AFTER = timedelta(minutes=10)
+_NOT_OF_A_RUN = frozenset({FactKind.ALERT_RECEIVED, FactKind.ESCALATED})  # no sign of its life
 _IN_FLIGHT = frozenset({"PENDING", "RUNNING"})
 _GONE = frozenset({"CANCELLED", "COMPLETED", "CRASHED", "FAILED", ""})
 
@@ -51,17 +54,20 @@ Next = HandOver | Wait | Finished
 class Advance:
     """The rules, over one Prefect server and one gateway's outbox."""
 
-    def __init__(self, api: PrefectApi, outbox: Outbox) -> None:
+    def __init__(
+        self, api: PrefectApi, outbox: Outbox, stuck_after: timedelta = _STUCK_AFTER
+    ) -> None:
         self._api = api
         self._outbox = outbox
+        self._stuck_after = stuck_after
 
     def next_for(self, row: Row) -> Next:
         """What to do with the row now. Raises ClientError when Prefect cannot be asked."""
         if row.flow_run is not None:
             return self._go_on(row, row.flow_run)
-        if row.deployment == RESUME:
-            return self._resume(row)
-        return self._start(row)
+        if row.deployment == ESCALATION:
+            return self._start(row)
+        return self._respond(row)
 
     def ended(self, row: Row, run: str, state: str, name: str) -> Next:
         """What follows when a child has reported the state in which its run ended."""
@@ -89,15 +95,18 @@ class Advance:
         if run.state == "SCHEDULED":
             return self._hand_over(row, run)
         if run.state in _IN_FLIGHT:
-            return self._start(row) if self._declare_dead(run) else Wait(_FOLLOW_SECONDS)
+            return self._take_over_or_follow(row, run)
         if run.state == "CANCELLING":
             return self.cancelled(row, run.id)
         if run.state == "CANCELLED":
             return _record_cancel(row, run.id)
         return Finished(run.name)
 
-    def _resume(self, row: Row) -> Next:
-        """Go on with the incident's newest run, or begin a new one: both read the journal first."""
+    def _respond(self, row: Row) -> Next:
+        """Go on with the incident's newest run, or begin a new one: both read the journal first.
+
+        So an incident never has two runs, and two suspended ones least of all.
+        """
         state = journal.read(row.incident)
         if state.stage is Stage.CLOSED:
             return Finished("closed already")
@@ -114,7 +123,28 @@ class Advance:
         if run.state == "CANCELLING":
             self.cancelled(row, run.id)
             return self._start(row)
-        return self._start(row) if self._declare_dead(run) else Wait(1)
+        return self._take_over_or_follow(row, run)
+
+    def _take_over_or_follow(self, row: Row, run: Run) -> Next:
+        """The run is in flight: begin anew when it is known to be dead, else look again later."""
+        if self._declare_dead(run):
+            return self._start(row)
+        self._say_if_stuck(row, run)
+        return Wait(_FOLLOW_SECONDS)
+
+    def _say_if_stuck(self, row: Row, run: Run) -> None:
+        """Note once that a worker's run is silent: only a person can know whether it lives."""
+        facts = journal.read(row.incident).facts
+        signs = [fact.at for fact in facts if fact.kind not in _NOT_OF_A_RUN]
+        if not signs or datetime.now(UTC) - max(signs) < self._stuck_after:
+            return
+        text = (
+            f"run {run.id} is {run.name} with a worker and has recorded nothing for "
+            f"{self._stuck_after.total_seconds() / 60:.0f} minutes; the response waits for it: "
+            "if its process is dead, cancel the run in Prefect"
+        )
+        if _note(row, text, f"stuck:{run.id}"):
+            log.warning("%s", text, extra={"incident": row.incident})
 
     def _declare_dead(self, run: Run) -> bool:
         """Mark a run Crashed whose child is known to be dead; False when a worker has it.
@@ -160,5 +190,10 @@ def _record_cancel(row: Row, run: str) -> Finished:
     return Finished("Cancelled")
 
 
-def _note(row: Row, text: str, key: str) -> None:
-    journal.append(row.incident, FactKind.NOTE, {"text": text}, key=key)
+def _note(row: Row, text: str, key: str) -> bool:
+    """Journal it once; whether that was now."""
+    with responder.connection() as connection, connection.transaction():
+        _, is_new = journal.append_in(
+            connection, row.incident, FactKind.NOTE, {"text": text}, key=key
+        )
+    return is_new

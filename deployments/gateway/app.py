@@ -4,7 +4,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import psycopg
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +11,7 @@ from fastapi.responses import JSONResponse
 
 from deployments.gateway import decisions, intake, reading
 from deployments.gateway.answers import refusal
+from deployments.gateway.body_guard import BodyGuard
 from deployments.gateway.dispatcher import Dispatcher
 from deployments.gateway.people import Turned
 from deployments.gateway.ticker import Ticker
@@ -44,11 +44,12 @@ def build_app(dispatcher: Dispatcher | None = None, ticker: Ticker | None = None
         lifespan=lifespan,
     )
     app.state.dispatcher = dispatcher
+    app.state.ticker = ticker
+    app.add_middleware(BodyGuard)
     app.include_router(intake.router)
     app.include_router(decisions.router)
     app.include_router(reading.router)
     app.add_exception_handler(Turned, _turned)
-    app.add_exception_handler(psycopg.OperationalError, _unavailable)
     app.add_exception_handler(Transient, _unavailable)
     app.add_exception_handler(RequestValidationError, _not_understood)
     return app

@@ -34,20 +34,18 @@ class Child:
         The kernel's parent-death signal comes when the thread that forked ends.
         """
         ours, theirs = socket.socketpair()
-        with theirs:
-            process = subprocess.Popen(
-                [
-                    sys.executable,
-                    "-m",
-                    "deployments.gateway.child",
-                    str(theirs.fileno()),
-                    str(os.getpid()),
-                    *modules,
-                ],
-                pass_fds=[theirs.fileno()],
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,  # Ctrl-C is the gateway's to handle
-            )
+        command = [sys.executable, "-m", "deployments.gateway.child"]
+        try:
+            with theirs:
+                process = subprocess.Popen(
+                    [*command, str(theirs.fileno()), str(os.getpid()), *modules],
+                    pass_fds=[theirs.fileno()],
+                    stdin=subprocess.DEVNULL,
+                    start_new_session=True,  # Ctrl-C is the gateway's to handle
+                )
+        except OSError:
+            ours.close()
+            raise
         ours.settimeout(0)
         return cls(process, ours)
 
@@ -55,6 +53,11 @@ class Child:
     def free(self) -> bool:
         """Whether an order would start at once."""
         return self.warm and self.row is None
+
+    @property
+    def lives(self) -> bool:
+        """Whether the process is there: asked of the kernel, not of what was heard."""
+        return self.process.poll() is None
 
     def order(self, row: Row, run: str, entrypoint: str) -> None:
         """Let the child claim the run and execute it."""

@@ -20,6 +20,7 @@ from tasks.domain.errors import BadInput, NotApproved, PlanStale
 from tasks.domain.escalation import ACKNOWLEDGED
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident
+from tasks.domain.policy import DPO_CLOCK
 from tasks.work import approvals, journal
 from tasks.work.people import Person
 
@@ -65,9 +66,18 @@ def deny(
 
 @router.post("/incidents/{incident}/acknowledge")
 def acknowledge(incident: IncidentId, person: Responder) -> JSONResponse:
-    """A person has taken notice; the first time counts."""
+    """A person has taken notice; the first time counts. The clock that waits for it is stopped."""
     data = {"text": f"acknowledged by {person.name}", ACKNOWLEDGED: True}
-    return _note(incident, data, person, key=f"acknowledged:{person.name}")
+    answer = _note(incident, data, person, key=f"acknowledged:{person.name}")
+    if DPO_CLOCK in journal.read(incident).clocks:
+        journal.append(
+            incident,
+            FactKind.CLOCK_STOPPED,
+            {"clock": DPO_CLOCK, "reason": f"{person.name} has acknowledged the incident"},
+            actor=person.name,
+            key=f"clock-stopped:{DPO_CLOCK}",
+        )
+    return answer
 
 
 @router.post("/incidents/{incident}/notes")

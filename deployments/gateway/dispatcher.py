@@ -1,7 +1,8 @@
 """The dispatcher: one thread that carries orders from the outbox to warm children.
 
 It sleeps until PostgreSQL notifies, a child speaks, or a second has passed. Prefect away: intake
-goes on, rows wait. PostgreSQL away: nothing is taken. Neither ends the thread.
+goes on, rows wait. PostgreSQL away: nothing is taken. Neither ends the thread, nor does anything
+else: a row or a child that is not as expected is logged, and the others go on.
 """
 
 import logging
@@ -29,6 +30,7 @@ FLOW_MODULES = ("flows.incident", "flows.escalation")
 
 _IDLE_SECONDS = 1.0
 _RETRY_SECONDS = 2.0
+_BAD_ROW_SECONDS = 30.0  # until a row that cannot be understood is looked at again
 _CANCEL_LOOK_SECONDS = 1.0
 _CANCEL_GRACE_SECONDS = 5.0
 _RESTART_SECONDS = 2.0  # between two starts, so that a child that cannot start does not spin
@@ -63,8 +65,13 @@ class Dispatcher:
 
     @property
     def warm_children(self) -> int:
-        """Children that are warm, busy or not."""
-        return sum(child.warm for child in tuple(self._children))
+        """Children that are warm and really live, busy or not."""
+        return sum(child.warm and child.lives for child in tuple(self._children))
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether the thread that carries the orders runs."""
+        return self._thread.is_alive()
 
     @property
     def child_pids(self) -> list[int]:
@@ -107,6 +114,9 @@ class Dispatcher:
         except (psycopg.OperationalError, ClientError) as error:
             log.warning("dispatch waits: %s", error)
             self._stopping.wait(_RETRY_SECONDS)
+        except Exception:  # whatever it is: an ended thread would leave every incident alone
+            log.exception("dispatch goes on after an error that nobody foresaw")
+            self._stopping.wait(_RETRY_SECONDS)
 
     def _keep_children(self) -> None:
         now = time.monotonic()
@@ -114,11 +124,15 @@ class Dispatcher:
             return
         if any(child.process.poll() is not None for child in self._children):
             return  # its socket says so in a moment
+        self._next_start = now + _RESTART_SECONDS
         while len(self._children) < self._wanted:
-            child = Child.start(self._modules)
+            try:
+                child = Child.start(self._modules)
+            except OSError:  # no process or descriptor left: those that live keep their leases
+                log.exception("no child could be started")
+                return
             self._children.append(child)
             self._selector.register(child.channel, selectors.EVENT_READ, child)
-        self._next_start = now + _RESTART_SECONDS
 
     def _take_rows(self) -> None:
         for child in self._children:
@@ -136,11 +150,22 @@ class Dispatcher:
             log.warning("dispatch waits: %s", error, extra={"incident": row.incident})
             self._next_take = time.monotonic() + _RETRY_SECONDS
             step = Wait(_RETRY_SECONDS)
+        except Exception:  # of this row alone: the rows behind it must not wait for a person
+            log.exception("row %s is put off", row.key, extra={"incident": row.incident})
+            step = Wait(_BAD_ROW_SECONDS)
         if isinstance(step, HandOver):
-            log.info("run %s handed over", step.run, extra={"incident": row.incident})
-            child.order(row, step.run, step.entrypoint)
+            self._order(row, step, child)
         else:
             self._settle(row, step)
+
+    def _order(self, row: Row, step: HandOver, child: Child) -> None:
+        try:
+            child.order(row, step.run, step.entrypoint)
+        except OSError as error:  # it has died since it was last heard; its burial frees the row
+            log.warning("child lost: %s", error, extra={"incident": row.incident})
+            child.process.kill()
+        else:
+            log.info("run %s handed over", step.run, extra={"incident": row.incident})
 
     def _settle(self, row: Row, step: Next) -> None:
         if isinstance(step, Finished):
@@ -153,8 +178,10 @@ class Dispatcher:
         """Settle a row whose child is done; what cannot be settled now is left to the lease."""
         try:
             self._settle(row, decide())
-        except (psycopg.OperationalError, ClientError) as error:
+        except ClientError as error:
             log.warning("left to the lease: %s", error, extra={"incident": row.incident})
+        except Exception:  # of this row alone, as above
+            log.exception("left to the lease", extra={"incident": row.incident})
 
     def _watch(self) -> None:
         """Extend leases, and stop what a person has cancelled or another gateway has taken."""

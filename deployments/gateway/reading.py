@@ -6,13 +6,13 @@ from http import HTTPStatus
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-import psycopg
 from fastapi import APIRouter, Path, Request
 from fastapi.responses import JSONResponse, Response
 
 from deployments.gateway.answers import refusal
 from deployments.gateway.decisions import IncidentId, unknown_incident
 from deployments.gateway.people import Reader
+from tasks.clients.errors import Transient
 from tasks.domain.escalation import acknowledged_at
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident
@@ -102,9 +102,14 @@ def healthz() -> dict[str, str]:
 @router.get("/readyz")
 def readyz(request: Request) -> JSONResponse:
     """Whether an alert would be stored now, and a run started at once."""
-    dispatcher = request.app.state.dispatcher
+    dispatcher, ticker = request.app.state.dispatcher, request.app.state.ticker
     children = dispatcher.warm_children if dispatcher is not None else 0
-    ready = {"database": _database_answers(), "children": children > 0}
+    ready = {
+        "database": _database_answers(),
+        "children": children > 0,
+        "dispatcher": dispatcher is not None and dispatcher.is_alive,
+        "ticker": ticker is not None and ticker.is_alive,
+    }
     status = HTTPStatus.OK if all(ready.values()) else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse({"ready": ready, "warm_children": children}, status_code=status)
 
@@ -113,7 +118,7 @@ def _database_answers() -> bool:
     try:
         with responder.connection() as connection:
             return connection.execute("SELECT 1").fetchone() is not None
-    except psycopg.OperationalError:
+    except Transient:
         return False
 
 

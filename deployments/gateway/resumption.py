@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from tasks.domain.approval import EXPIRED, Standing, standing
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident, Stage
-from tasks.work import incidents, journal
+from tasks.work import incidents, journal, responder
 
 
 def order_resumption(incident: Incident) -> bool:
@@ -29,18 +29,29 @@ def order_resumption(incident: Incident) -> bool:
     return incidents.enqueue(incident.id, incidents.RESUME, key)
 
 
-def expire(incident: Incident) -> None:
-    """Record that the standing plan's time is over, once."""
-    journal.append(
-        incident.id,
-        FactKind.PLAN_DECIDED,
-        {
-            "hash": incident.plan_hash,
+def expire(incident: str, now: datetime) -> bool:
+    """Record that the standing plan's time is over, once; whether that is so and was new.
+
+    Decided under the journal's lock on the facts as they are then: an approval or a begun step
+    that came since the caller looked counts.
+    """
+    with responder.connection() as connection, connection.transaction():
+        journal.lock(connection)
+        state = journal.read_in(connection, incident)
+        if state.stage is Stage.CLOSED or standing(state, now) is not Standing.EXPIRED:
+            return False
+        decided = state.decisions_on_plan()
+        data = {
+            "hash": state.plan_hash,
             "decision": EXPIRED,
-            "reason": "nobody decided in time"
-            if not incident.decisions_on_plan()
-            else "it was not begun in time",
+            "reason": "it was not begun in time" if decided else "nobody decided in time",
             "role": "",
-        },
-        key=f"decision:{incident.plan_hash}:{EXPIRED}",
-    )
+        }
+        _, is_new = journal.append_in(
+            connection,
+            incident,
+            FactKind.PLAN_DECIDED,
+            data,
+            key=f"decision:{state.plan_hash}:{EXPIRED}",
+        )
+    return is_new

@@ -1,6 +1,5 @@
 """`runbook demo` and `runbook up`: the whole response, before the reader's eyes."""
 
-import json
 import threading
 import time
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from pydantic import SecretStr
 from rich.console import Console
 
 from deployments import console as people_console
+from deployments import terminal
 from deployments.exits import BAD, GOOD
 from deployments.lab import judging, outcome, watching
 from deployments.lab.errors import LabError
@@ -58,7 +58,7 @@ def run(options: Options) -> int:
     if fault is None:
         known = ", ".join(sorted(FAULTS))
         raise BadInput(f"expected a scenario of {known}, found {options.scenario!r}")
-    console = Console(highlight=False)
+    console = terminal.console()
     began = time.monotonic()
     with _lab(console, options.records, options.seed, options.reports) as lab:
         _addresses(console, lab)
@@ -69,9 +69,7 @@ def run(options: Options) -> int:
         incident = _watch(console, lab, approve=options.yes)
         judged = _judge(lab, incident, damage, began)
         outcome.show(console, judged)
-        if options.json_file is not None:
-            text = json.dumps(judged.as_json(), indent=2)
-            options.json_file.write_text(text + "\n", encoding="utf-8")
+        terminal.write_json(options.json_file, judged.as_json())
         if options.stay:
             console.print("\nEverything keeps running until Ctrl-C.")
             _until_interrupted()
@@ -80,7 +78,7 @@ def run(options: Options) -> int:
 
 def up(*, records: int, reports: Path) -> int:
     """The embedded system, gateway and Prefect UI until Ctrl-C."""
-    console = Console(highlight=False)
+    console = terminal.console()
     with _lab(console, records, LabOptions().seed, reports) as lab:
         _addresses(console, lab)
         console.print("\nRunning until Ctrl-C.")

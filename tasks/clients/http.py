@@ -99,8 +99,7 @@ def _exchange(
                 ) as response,
             ):
                 body = _bounded(response, url)
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol, OverflowError) as error:
-            # a port beyond 65535 is found out by the socket alone
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Malformed(f"expected a URL, found {url[:_EXCERPT]!r}") from error
         except httpx.TransportError as error:
             if deadline.passed or isinstance(error, httpx.TimeoutException):

@@ -26,7 +26,6 @@ def firing_alerts(metrics: MetricsSettings) -> list[FiringAlert]:
         timeout_seconds=metrics.timeout_seconds,
     )
     try:
-        alerts: list[dict[str, Any]] = answer.value["data"]["alerts"]
         return [
             FiringAlert(
                 name=str(alert["labels"].get("alertname", "")),
@@ -34,8 +33,16 @@ def firing_alerts(metrics: MetricsSettings) -> list[FiringAlert]:
                 category=str(alert["labels"].get("category", "")),
                 active_at=str(alert.get("activeAt", "")),
             )
-            for alert in alerts
+            for alert in _listed(answer.value)
             if alert.get("state") == "firing"
         ]
     except (KeyError, TypeError, AttributeError) as error:
         raise Malformed(f"expected Prometheus's alerts, found {type(error).__name__}") from error
+
+
+def _listed(answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON of another system
+    """The list in the answer: an object or text in its place must not look like "none"."""
+    alerts = answer["data"]["alerts"]
+    if not isinstance(alerts, list):
+        raise TypeError(f"expected a list of alerts, found {type(alerts).__name__}")
+    return alerts

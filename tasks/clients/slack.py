@@ -7,10 +7,19 @@ import re
 from typing import Any
 
 from tasks.clients import http
-from tasks.clients.errors import Conflict, Denied, Malformed, NotFound
+from tasks.clients.errors import Conflict, Denied, Malformed, NotFound, Transient
 from tasks.settings import ChatSettings
 
-_DENIED = {"invalid_auth", "not_authed", "account_inactive", "token_revoked", "missing_scope"}
+_DENIED = {
+    "invalid_auth",
+    "not_authed",
+    "account_inactive",
+    "token_revoked",
+    "missing_scope",
+    "token_expired",
+    "access_denied",
+}
+_TRANSIENT = {"internal_error", "service_unavailable", "fatal_error", "ratelimited"}
 _MISSING = {"channel_not_found", "user_not_found"}
 _MEMBER = re.compile(r"[UW][A-Z0-9]{6,20}")
 _GROUP = re.compile(r"S[A-Z0-9]{6,20}")
@@ -62,11 +71,13 @@ def _call(chat: ChatSettings, method: str, body: dict[str, Any]) -> dict[str, An
     value = answer.value
     if not isinstance(value, dict) or "ok" not in value:
         raise Malformed(f"expected an answer of Slack to {method}, found something else")
-    if value["ok"]:
+    if value["ok"] is True:
         return value
     code = str(value.get("error", ""))[:80]
     if code == "name_taken":
         raise Conflict(f"expected {method} to make a new channel, found the name taken")
+    if code in _TRANSIENT:
+        raise Transient(f"expected Slack to carry out {method}, found {code}")
     if code in _DENIED:
         raise Denied(f"expected Slack to accept our token for {method}, found {code}")
     if code in _MISSING:

@@ -23,7 +23,7 @@ class Standing(StrEnum):
 def standing(incident: Incident, now: datetime) -> Standing:
     """Whether the standing plan may be carried out at `now`.
 
-    One denial denies. Approvals count once per person, never the one who asked for the plan,
+    One denial denies, and so does an answer that is none of ours: odd means no. Approvals count once per person, never the one who asked for the plan,
     and only before the expiry; a plan that was approved in time but not begun by then is expired
     too, unless a step of it has been begun: half a change is worse than a late one.
     """
@@ -31,7 +31,7 @@ def standing(incident: Incident, now: datetime) -> Standing:
     if plan is None:
         return Standing.NONE
     decisions = incident.decisions_on_plan()
-    if any(made.decision == DENIED for made in decisions):
+    if any(made.decision not in {APPROVED, EXPIRED} for made in decisions):
         return Standing.DENIED
     if any(made.decision == EXPIRED for made in decisions) and not incident.begun:
         return Standing.EXPIRED

@@ -22,6 +22,7 @@ from tasks.domain.errors import BadInput
 from tasks.domain.ledger import (
     GENESIS_PREV,
     RecordError,
+    canonical_line,
     chain_link,
     is_tombstone,
     leaf_hash,
@@ -108,12 +109,14 @@ class LossList:
 
     Kept records from `confirmed_from` to the acknowledged size are named, hash by hash, by the
     writers' head; those between the signed head and `confirmed_from` rest on their own chain.
+    `acknowledged_size` is None when the writers could not be asked what they were told: then
+    acknowledged records may have vanished that no list can name.
     """
 
     incident: str
     origin: str
     signed_size: int
-    acknowledged_size: int
+    acknowledged_size: int | None
     size: int
     confirmed_from: int
     lost: tuple[LostRange, ...]
@@ -131,6 +134,7 @@ class LossList:
             "origin": self.origin,
             "signed_size": self.signed_size,
             "acknowledged_size": self.acknowledged_size,
+            "acknowledged_known": self.acknowledged_size is not None,
             "size": self.size,
             "confirmed_from": self.confirmed_from,
             "records_lost": self.records,
@@ -233,12 +237,11 @@ def list_losses(
             ranges.append(LostRange(row.seq, 1, (leaf,)))
         last_lost = row.seq
     size = tail[-1].seq + 1 if tail else start.seq
-    acknowledged = head.size if head else start.seq
     return LossList(
         incident=incident,
         origin=origin,
         signed_size=start.seq,
-        acknowledged_size=acknowledged,
+        acknowledged_size=head.size if head else None,
         size=size,
         confirmed_from=_confirmed_from(tail, start, head),
         lost=tuple(ranges),
@@ -293,14 +296,19 @@ class _Sources:
 
 
 def _claimed_seq(record: bytes, origin: str) -> int | None:
-    """The `seq` inside a readable record of this log; None for anything else."""
+    """The `seq` inside a readable record of this log; None for anything else.
+
+    A record in any but the one form that is written is none of ours: the verifier, which judges
+    the table after the swap, would call it tampered with.
+    """
     prev = stored_prev(record)
     try:
         event = parse_line(record)
+        canonical = canonical_line(event)
     except RecordError:
         return None
     seq = event.get("seq")
-    if prev is None or not _LINK.fullmatch(prev):
+    if canonical != record or prev is None or not _LINK.fullmatch(prev):
         return None
     if event.get("origin") != origin or type(seq) is not int:
         return None

@@ -41,8 +41,10 @@ def standing_holds(facts: Iterable[Fact]) -> list[Hold]:
     """
     holds: dict[tuple[str, str], Hold] = {}
     for fact in facts:
-        name = (fact.incident, str(fact.data.get("scope", "")))
+        name = (fact.incident, _scope(fact))
         if fact.kind is FactKind.HOLD_SET:
+            # One that does not say what it covers covers everything: it fails closed.
+            name = (fact.incident, name[1] or EVERYTHING)
             holds[name] = Hold(
                 incident=fact.incident,
                 scope=name[1],
@@ -59,3 +61,9 @@ def standing_holds(facts: Iterable[Fact]) -> list[Hold]:
                 held.incident, held.scope, held.reason, held.set_at, held.review_at, sealed=True
             )
     return list(holds.values())
+
+
+def _scope(fact: Fact) -> str:
+    """Empty for one that does not say: then it lifts no hold and satisfies none."""
+    scope = fact.data.get("scope")
+    return scope if isinstance(scope, str) else ""

@@ -155,7 +155,7 @@ def _decided(state: Incident, fact: Fact) -> None:
     state.decisions.append(
         Decision(
             hash=_key(fact, "hash"),
-            decision=_key(fact, "decision"),
+            decision=_words(fact, "decision"),  # without one it is no yes
             by=fact.actor,
             role=_words(fact, "role"),
             at=fact.at,

@@ -55,13 +55,14 @@ def plan_database_recovery(
         observed=observed,
         will_be_lost=numbers.will_be_lost,
         expires_at=expires_at,
+        approvers_needed=numbers.approvers_needed,
     )
 
 
 def dry_run(backups: int, unusable: int, numbers: RestoreNumbers, head_size: int) -> list[str]:
     """What looking without touching has shown, line by line."""
     missing = numbers.lost_at_most
-    return [
+    lines = [
         f"{backups} backups found, {unusable} of them unusable",
         f"signed head: {head_size} records; it continues the anchor",
         f"would restore {numbers.from_backup} records from the backup",
@@ -69,3 +70,9 @@ def dry_run(backups: int, unusable: int, numbers: RestoreNumbers, head_size: int
         f"would carry over up to {numbers.unsigned_tail} unsigned records, {missing} missing now",
         f"size afterwards: {numbers.size_after} records; no seq is used twice",
     ]
+    if not numbers.acknowledged_known:
+        lines.append(
+            "unknown: the writers could not be asked what they were told; the numbers of unsigned "
+            "records are the damaged table's own"
+        )
+    return lines

@@ -76,17 +76,33 @@ class DatabaseNames:
 
 @dataclass(frozen=True, slots=True)
 class RestoreNumbers:
-    """The plan's numbers, in records. `lost_at_most` is settled only by the carry-over."""
+    """The plan's numbers, in records. `lost_at_most` is settled only by the carry-over.
+
+    `acknowledged_known`: the writers could be asked what they were told is written. Without their
+    word the numbers are what the damaged table says of itself.
+    """
 
     from_backup: int
     from_segments: int
     unsigned_tail: int
     size_after: int
     lost_at_most: int
+    acknowledged_known: bool = True
+    table_readable: bool = True
+
+    @property
+    def approvers_needed(self) -> int:
+        """Two when neither writers nor table can say what was acknowledged, else one.
+
+        Then acknowledged records may vanish of which no loss list knows.
+        """
+        return 1 if self.acknowledged_known or self.table_readable else 2
 
     @property
     def will_be_lost(self) -> str:
         """The sentence for the plan."""
+        if not self.acknowledged_known:
+            return self._lost_as_far_as_known()
         if not self.unsigned_tail:
             return "nothing: every acknowledged record is under the signed head"
         first = self.size_after - self.unsigned_tail
@@ -94,6 +110,23 @@ class RestoreNumbers:
             f"nothing signed; of the {self.unsigned_tail} acknowledged but unsigned records "
             f"{first}..{self.size_after - 1} those that the damaged table no longer proves "
             f"(known now: {self.lost_at_most}), each on the signed loss list"
+        )
+
+    def _lost_as_far_as_known(self) -> str:
+        first = self.size_after - self.unsigned_tail
+        if not self.table_readable:
+            known = "the table cannot be read: everything acknowledged after it is gone, unlisted"
+        elif self.unsigned_tail:
+            known = (
+                f"of the {self.unsigned_tail} unsigned records {first}..{self.size_after - 1} that "
+                f"the damaged table reaches to, {self.lost_at_most} are missing now; acknowledged "
+                "ones beyond its end would be on no list"
+            )
+        else:
+            known = "the damaged table holds none after it; acknowledged ones would be on no list"
+        return (
+            "unknown: the writers could not be asked what they were told; nothing signed is lost "
+            f"(head at {first}), and {known}"
         )
 
 
@@ -165,14 +198,21 @@ def choose_backup(backups: Iterable[Backup], head_size: int) -> Backup:
 
 
 def plan_numbers(
-    backup: Backup, head_size: int, table_end: int, table_tail: int, acknowledged: int
+    backup: Backup,
+    head_size: int,
+    table_end: int,
+    table_tail: int,
+    acknowledged: int | None,
+    *,
+    table_readable: bool = True,
 ) -> RestoreNumbers:
     """Numbers of a plan.
 
     `table_end` is the damaged table's last seq + 1 (0 without a table), `table_tail` how many of
-    its rows lie at or after the signed head, `acknowledged` the size that the writers report.
+    its rows lie at or after the signed head, `acknowledged` the size that the writers report, None
+    when they could not be asked.
     """
-    size_after = max(head_size, table_end, acknowledged)
+    size_after = max(head_size, table_end, acknowledged or 0)
     tail = size_after - head_size
     return RestoreNumbers(
         from_backup=min(backup.log_size, head_size),
@@ -180,6 +220,8 @@ def plan_numbers(
         unsigned_tail=tail,
         size_after=size_after,
         lost_at_most=max(0, tail - table_tail),
+        acknowledged_known=acknowledged is not None,
+        table_readable=table_readable,
     )
 
 

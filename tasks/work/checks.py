@@ -6,10 +6,11 @@ not answer is Failed, one that refuses us or talks nonsense is Unknown, with the
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from tasks.clients.errors import ClientError, NotFound, Transient
+from tasks.domain.errors import BadInput
 from tasks.domain.facts import FactKind
 from tasks.domain.observation import Health, Observation
 from tasks.work import journal
@@ -43,6 +44,25 @@ def observe(incident: str, step: str, component: str, probe: Callable[[], Seen])
         seconds=round(time.monotonic() - began, 4),
         evidence=seen.evidence,
     )
-    data = asdict(observation) | {"health": observation.health.value}
-    journal.append(incident, FactKind.CHECK_OBSERVED, data, key=f"check:{step}")
+    try:
+        _journal(incident, observation)
+    except BadInput as error:  # a broken system answers NaN, or a megabyte
+        observation = _without_evidence(observation, error)
+        _journal(incident, observation)
     return observation
+
+
+def _without_evidence(observation: Observation, error: BadInput) -> Observation:
+    """What is left when the evidence cannot be kept: nobody can call that Healthy."""
+    healthy = observation.health is Health.HEALTHY
+    return replace(
+        observation,
+        health=Health.UNKNOWN if healthy else observation.health,
+        summary=f"{observation.summary}; its evidence cannot be kept: {error}"[:_SUMMARY_LIMIT],
+        evidence={},
+    )
+
+
+def _journal(incident: str, observation: Observation) -> None:
+    data = asdict(observation) | {"health": observation.health.value}
+    journal.append(incident, FactKind.CHECK_OBSERVED, data, key=f"check:{observation.step}")

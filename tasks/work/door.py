@@ -139,7 +139,7 @@ def _check_caps(state: Incident, target: str, now: datetime) -> None:
     limits = settings().changes
     hour_ago = now - timedelta(hours=1)
     begun = journal.facts_of_kinds((FactKind.STEP_STARTED,), since=hour_ago)
-    others = [fact for fact in begun if fact.data["target"] == target]
+    others = [fact for fact in begun if fact.data.get("target") == target]
     if len(others) >= limits.per_hour and not state.steps:
         raise TooManyChanges(
             f"expected fewer than {limits.per_hour} changes of {target} in an hour, found "
@@ -147,7 +147,7 @@ def _check_caps(state: Incident, target: str, now: datetime) -> None:
         )
     cool = now - timedelta(minutes=limits.cooldown_minutes)
     for fact in journal.facts_of_kinds((FactKind.STEP_DONE,), since=cool):
-        if fact.data["target"] == target and fact.incident != state.id:
+        if fact.data.get("target") == target and fact.incident != state.id:
             raise TooManyChanges(
                 f"{target} was changed by {fact.incident} less than {limits.cooldown_minutes} "
                 "minutes ago: wait, and see whether that helped"

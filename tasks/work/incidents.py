@@ -5,11 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 
-import psycopg
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from tasks.clients.errors import Transient
 from tasks.domain.alertmanager import clean
 from tasks.domain.facts import RUNBOOK, FactKind
 from tasks.work import journal, responder
@@ -32,6 +30,10 @@ _OPEN_OF_COMPONENT = """
 SELECT incident FROM journal AS opened WHERE kind = %s AND key = %s AND NOT EXISTS
     (SELECT 1 FROM journal AS closed WHERE closed.incident = opened.incident AND closed.kind = %s)
  ORDER BY seq DESC LIMIT 1
+"""
+_ORDERED = """
+SELECT 1 FROM dispatches
+ WHERE incident = %s AND deployment IN (%s, %s) AND done_at IS NULL LIMIT 1
 """
 _TAKEN_ID = "SELECT 1 FROM journal WHERE incident = %s LIMIT 1"
 _ENQUEUE = """
@@ -111,21 +113,21 @@ def open_one_of(connection: Connection[TupleRow], component: str) -> str | None:
     return None if row is None else str(row[0])
 
 
+def response_is_ordered(connection: Connection[TupleRow], incident: str) -> bool:
+    """Whether a run of the response is ordered or at work: an order that is not done."""
+    found = connection.execute(_ORDERED, (incident, INCIDENT, RESUME)).fetchone()
+    return found is not None
+
+
 @contextmanager
 def durably() -> Iterator[Connection[TupleRow]]:
     """A transaction that is on disk when it has ended, whatever the role's defaults are.
 
     Raises Transient when the database cannot be reached: then nothing is stored.
     """
-    try:
-        with responder.connection() as connection, connection.transaction():
-            connection.execute("SET LOCAL synchronous_commit = on")
-            yield connection
-    except psycopg.OperationalError as error:
-        raise Transient(
-            f"expected the responder's PostgreSQL, found {type(error).__name__}: "
-            "nothing was stored; send it again"
-        ) from error
+    with responder.connection() as connection, connection.transaction():
+        connection.execute("SET LOCAL synchronous_commit = on")
+        yield connection
 
 
 def _free_id(connection: Connection[TupleRow]) -> str:

@@ -16,6 +16,8 @@ from psycopg.rows import TupleRow
 from tasks.domain import policy
 from tasks.domain.alert import Alert, AlertStatus
 from tasks.domain.alertmanager import Notification
+from tasks.domain.approval import Standing, standing
+from tasks.domain.errors import BadInput
 from tasks.domain.facts import FactKind
 from tasks.work import incidents, journal
 
@@ -129,16 +131,17 @@ class _Intake:
         route = policy.route(alert)
         incident = self._by_component.get(route.component)
         if incident is None:
-            incident = self._open_or_join(route)
+            incident = self._open_or_join(route, alert)
             self._by_component[route.component] = incident
         if route.starts_dpo_clock:
             self._start_dpo_clock(incident, route)
         return incident
 
-    def _open_or_join(self, route: policy.Route) -> str:
+    def _open_or_join(self, route: policy.Route, alert: Alert) -> str:
         known = incidents.open_one_of(self._connection, route.component)
         if known is not None:
             self._joined.append(known)
+            self._order_another_run(known, alert)
             return known
         incident = incidents.open_in(
             self._connection, route.title, route.component, route.procedure, cause="alert"
@@ -146,6 +149,24 @@ class _Intake:
         self._opened.append(incident)
         incidents.enqueue_in(self._connection, incident, incidents.INCIDENT, f"{incident}:1")
         return incident
+
+    def _order_another_run(self, incident: str, alert: Alert) -> None:
+        """An incident whose runs are over, unresolved, must not make its component deaf.
+
+        While a run is ordered or at work, and while a plan is before a person, joining is enough.
+        """
+        if incidents.response_is_ordered(self._connection, incident):
+            return
+        if not self._plan_is_before_a_person(incident):
+            key = f"{incident}:alert:{alert.fingerprint}:{alert.starts_at.isoformat()}"
+            incidents.enqueue_in(self._connection, incident, incidents.INCIDENT, key)
+
+    def _plan_is_before_a_person(self, incident: str) -> bool:
+        try:
+            state = journal.read_in(self._connection, incident)
+        except BadInput:  # the alert is stored all the same; the run says what cannot be read
+            return False
+        return standing(state, datetime.now(UTC)) is Standing.WAITING
 
     def _start_dpo_clock(self, incident: str, route: policy.Route) -> None:
         data = {

@@ -12,12 +12,15 @@ from typing import Any
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
+from tasks.domain.errors import BadInput
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.incident import Incident, fold
 from tasks.domain.ledger import GENESIS_PREV, canonical_line, leaf_hash, parse_line
 from tasks.work import responder
 
 _JOURNAL_LOCK = 0x52554E42  # "RUNB": any constant does, it must only be ours
+
+_NAME_BYTES = 1000  # two of them fit into one entry of a PostgreSQL index
 
 _HEAD = "SELECT seq, leaf FROM journal ORDER BY seq DESC LIMIT 1"
 _BY_KEY = "SELECT line FROM journal WHERE incident = %s AND key = %s"
@@ -39,6 +42,24 @@ def _as_fact(line: bytes) -> Fact:
     )
 
 
+def _check_names(**names: str | None) -> None:
+    """BadInput for what a text column or its index cannot hold."""
+    for name, text in names.items():
+        if text is not None and not _is_storable(text):
+            raise BadInput(
+                f"expected {name} of a fact as Unicode without NUL, at most {_NAME_BYTES} bytes, "
+                f"found {text[:80]!a}"
+            )
+
+
+def _is_storable(text: str) -> bool:
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError:  # a lone surrogate
+        return False
+    return b"\0" not in encoded and len(encoded) <= _NAME_BYTES
+
+
 def lock(connection: Connection[TupleRow]) -> None:
     """Make the caller's transaction the only one that writes facts until it ends."""
     connection.execute("SELECT pg_advisory_xact_lock(%s)", (_JOURNAL_LOCK,))
@@ -55,8 +76,10 @@ def append_in(
 ) -> tuple[Fact, bool]:
     """Record a fact inside the caller's transaction; (fact, whether it is new).
 
-    A fact with the same incident and key is returned instead of being written again.
+    A fact with the same incident and key is returned instead of being written again. Raises
+    BadInput for names that cannot be stored and for data that is no JSON or over 1 MiB.
     """
+    _check_names(incident=incident, actor=actor, key=key)
     lock(connection)
     if key is not None:
         known = connection.execute(_BY_KEY, (incident, key)).fetchone()
@@ -95,7 +118,8 @@ def append(
 
 
 def read_in(connection: Connection[TupleRow], incident: str) -> Incident:
-    """The incident's state as the caller's transaction sees it."""
+    """The incident's state as the caller's transaction sees it. BadInput for no possible id."""
+    _check_names(incident=incident)
     rows = connection.execute(
         "SELECT line FROM journal WHERE incident = %s ORDER BY seq", (incident,)
     ).fetchall()

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from tasks.domain.errors import BadInput
+from tasks.domain.facts import RUNBOOK
 from tasks.work import responder
 
 _NAME_LIMIT = 80
@@ -34,6 +35,8 @@ def add_person(name: str, role: str, valid_for: timedelta) -> str:
         raise BadInput(
             f"expected a printable name of 1 to {_NAME_LIMIT} characters, found {name[:100]!r}"
         )
+    if name == RUNBOOK:  # its decisions would count as nobody's
+        raise BadInput(f"expected a person's name, found {name!r}, which is the runbook's own")
     if role not in set(Role):
         raise BadInput(f"expected a role of {', '.join(Role)}, found {role[:40]!r}")
     token = secrets.token_urlsafe(32)
@@ -59,4 +62,4 @@ def authenticate(token: str) -> Person | None:
 
 
 def _digest(token: str) -> bytes:
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode(errors="surrogatepass")).digest()  # any text has one

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tasks.clients import audit_api, postgres, postgres_admin
-from tasks.clients.errors import Malformed, Transient
+from tasks.clients.errors import Malformed, NotFound, Transient
 from tasks.domain.carry_over import WritersHead
 from tasks.domain.restore import (
     Backup,
@@ -39,10 +39,15 @@ def look(site: Site, backups: list[Backup], api: ApiSettings) -> Situation:
     site.anchored(head)
     size = head.checkpoint.size
     backup = choose_backup(backups, size)
+    writers = ask_writers(api)  # first: what is written meanwhile is in the table, not missing
     extent = observe(site, size)
-    writers = ask_writers(api)
     numbers = plan_numbers(
-        backup, size, extent.end, extent.tail, writers.size if writers else extent.end
+        backup,
+        size,
+        extent.end,
+        extent.tail,
+        writers.size if writers else None,
+        table_readable=extent.table_readable,
     )
     return Situation(head, backup, extent, numbers, observed_state(site, head, backup))
 
@@ -50,28 +55,30 @@ def look(site: Site, backups: list[Backup], api: ApiSettings) -> Situation:
 def observed_state(site: Site, head: Head, backup: Backup) -> dict[str, Any]:
     """What must still be so when the plan is carried out.
 
-    Another database under production's name, another head or another backup makes it another plan.
+    Another database under production's name or another backup makes it another plan. A newer head
+    does not: the log is sealed every hour, and the restore goes to the newest head there is; only
+    one that no longer reaches to the backup does.
     """
     with postgres.connect(site.dsn, timeout_seconds=site.timeout_seconds) as admin:
         states = postgres_admin.databases(admin, [site.names.production])
     production = states.get(site.names.production)
     return {
         "production_oid": production.oid if production else None,
-        "signed_size": head.checkpoint.size,
-        "signed_root": head.checkpoint.root.hex(),
         "backup": backup.key,
         "backup_sha256": backup.sha256,
+        "backup_is_signed": backup.log_size <= head.checkpoint.size,
     }
 
 
 def ask_writers(api: ApiSettings) -> WritersHead | None:
-    """What the API was told is written (`/api/v1/audit/head`); None when it does not answer.
+    """What the API was told is written (`/api/v1/audit/head`); None when it cannot be asked.
 
-    Raises Malformed when it answers nonsense: then nobody knows what was acknowledged.
+    That is when it does not answer, or has no such address. Raises Malformed when it answers
+    nonsense: then nobody knows what was acknowledged.
     """
     try:
         said = audit_api.get(api, "audit/head")
-    except Transient:
+    except (Transient, NotFound):
         return None
     size, leaf = said.get("size"), said.get("leaf")
     if type(size) is not int or size < 0 or not isinstance(leaf, str):

@@ -4,6 +4,7 @@ Only the responder's server is reached through this module; the patient's has it
 intake's promise (durable before the 2xx) rests on fsync and synchronous_commit being on there.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -21,8 +22,16 @@ _POOL_MAX = 8
 _WAIT_SECONDS = 3.0  # a sender of alerts hears 503 after it, and sends again
 
 
-@lru_cache(maxsize=1)
+_one_at_a_time = threading.Lock()  # lru_cache lets two first callers both make a pool
+
+
 def _pool() -> ConnectionPool[Connection[TupleRow]]:
+    with _one_at_a_time:
+        return _only_pool()
+
+
+@lru_cache(maxsize=1)
+def _only_pool() -> ConnectionPool[Connection[TupleRow]]:
     return ConnectionPool(
         settings().responder.dsn.get_secret_value(),
         min_size=1,
@@ -51,9 +60,9 @@ def connection() -> Iterator[Connection[TupleRow]]:
 
 def close() -> None:
     """Close the pool; the next use opens a new one (tests, and children before they end)."""
-    if _pool.cache_info().currsize:
+    if _only_pool.cache_info().currsize:
         _pool().close()
-        _pool.cache_clear()
+        _only_pool.cache_clear()
 
 
 def migrate() -> None:

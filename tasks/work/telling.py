@@ -6,11 +6,14 @@ chat is down the fact says so, and the response goes on.
 
 from tasks.clients import slack
 from tasks.clients.errors import ClientError, Conflict, Transient
+from tasks.domain.alertmanager import clean
 from tasks.domain.facts import FactKind
 from tasks.settings import settings
 from tasks.work import journal
 
 CHANNEL = "channel"
+_NO_CHAT = "no chat is configured"
+_TEXT_LIMIT = 3000  # escaping makes it longer, and Slack cuts at 4,000
 _GENERAL = "#incidents"  # the runbook's own channel, when the incident's cannot be made
 
 
@@ -31,6 +34,9 @@ def make_channel(incident: str, *, last_try: bool) -> str | None:
     known = channel_of(incident)
     if known is not None:
         return known
+    if not settings().chat.token.get_secret_value():
+        _failed(incident, "responders", CHANNEL, _NO_CHAT)
+        return None
     opened_at = journal.read(incident).opened_at
     stem = f"incident-{opened_at:%Y-%m-%d-%H%M}"
     try:
@@ -65,9 +71,10 @@ def tell(incident: str, audience: str, moment: str, text: str, *, last_try: bool
         return True
     chat = settings().chat
     if not chat.token.get_secret_value():
-        _failed(incident, audience, moment, "no chat is configured")
+        _failed(incident, audience, moment, _NO_CHAT)
         return False
     channel = channel_of(incident) or _GENERAL
+    text = clean(text, _TEXT_LIMIT)
     try:
         receipt = slack.post(chat, channel, f"{slack.mention(audience)} {slack.escape(text)}")
     except ClientError as error:

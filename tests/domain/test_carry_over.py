@@ -30,6 +30,7 @@ from tasks.domain.ledger import (
     is_tombstone,
     leaf_hash,
     lost_leaf,
+    parse_line,
     tombstone_line,
 )
 
@@ -103,7 +104,13 @@ class Case:
         return start_of(self.genuine, self.signed)
 
 
-HARMS = ("delete", "alter", "garbage", "leaf", "other origin", "other seq", "duplicate")
+def loosely_written(row: Row) -> Row:
+    """The same record in another JSON form, its leaf made to fit."""
+    line = row.record.replace(b'"data":', b'"data": ')
+    return Row(row.seq, line, leaf_hash(line))
+
+
+HARMS = ("delete", "alter", "garbage", "leaf", "other origin", "other seq", "duplicate", "loose")
 
 
 def harmed(row: Row, harm: str, genuine: list[Row]) -> list[Row]:
@@ -119,6 +126,7 @@ def harmed(row: Row, harm: str, genuine: list[Row]) -> list[Row]:
         "other origin": [Row(row.seq, elsewhere, leaf_hash(elsewhere))],
         "other seq": [Row(row.seq, neighbour.record, neighbour.leaf)],
         "duplicate": [Row(row.seq, genuine[0].record, genuine[0].leaf)],
+        "loose": [loosely_written(row)],
     }[harm]
 
 
@@ -182,7 +190,7 @@ def test_confirmed_records_are_genuine_even_where_leaves_were_recomputed(case: C
     assert first_break(written, case.start) is None
     losses = list_losses(written, case.start, incident=INCIDENT, origin=ORIGIN, head=case.head)
     for row in written:
-        if losses.confirmed_from <= row.seq < losses.acknowledged_size:
+        if losses.confirmed_from <= row.seq < (losses.acknowledged_size or 0):
             assert row == case.genuine[row.seq]
 
 
@@ -255,6 +263,29 @@ def test_a_forged_history_after_the_signed_head_is_not_carried_over() -> None:
     decisions, _ = carried(table, start_of(genuine, 12), None)
 
     assert decisions == [Lost(12, None)]
+
+
+def test_a_last_record_in_another_form_is_lost_because_the_verifier_would_refuse_it() -> None:
+    genuine = log(14)
+    table = [*genuine[:13], loosely_written(genuine[13])]
+
+    decisions, written = carried(table, start_of(genuine, 10), None)
+
+    assert decisions[-1] == Lost(13, None)
+    assert all(canonical_line(parse_line(row.record)) == row.record for row in written)
+
+
+def test_a_list_says_whether_the_writers_could_be_asked() -> None:
+    genuine = log(12)
+    start = start_of(genuine, 10)
+
+    def listed(head: WritersHead | None) -> dict[str, object]:
+        losses = list_losses(genuine[10:], start, incident=INCIDENT, origin=ORIGIN, head=head)
+        return losses.as_json()
+
+    asked, unasked = listed(head_at(genuine, 12)), listed(None)
+    assert (asked["acknowledged_size"], asked["acknowledged_known"]) == (12, True)
+    assert (unasked["acknowledged_size"], unasked["acknowledged_known"]) == (None, False)
 
 
 def test_reordered_records_are_put_back_in_their_places() -> None:

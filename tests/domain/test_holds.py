@@ -2,6 +2,8 @@
 
 from datetime import UTC, datetime
 
+import pytest
+
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.holds import covers, standing_holds
 
@@ -58,3 +60,18 @@ def test_scopes_nest_at_slashes_only():
 
 def test_hold_on_a_part_covers_the_whole():
     assert covers("database/x/table", "database/x")
+
+
+@pytest.mark.parametrize("scope", [None, "", 7, ["database/x"]])
+def test_hold_that_does_not_say_of_what_covers_everything(scope: object):
+    (hold,) = standing_holds([Fact(0, "A", NOW, FactKind.HOLD_SET, "runbook", {"scope": scope})])
+    assert covers(hold.scope, "database/x")
+    assert not hold.sealed
+
+
+@pytest.mark.parametrize("kind", [FactKind.HOLD_LIFTED, FactKind.EVIDENCE_SEALED])
+@pytest.mark.parametrize("scope", [None, "", 7])
+def test_lifting_or_seal_that_does_not_say_of_what_changes_nothing(kind: FactKind, scope: object):
+    known = facts((FactKind.HOLD_SET, "A", "*"), (FactKind.HOLD_SET, "A", "database/x"))
+    odd = Fact(2, "A", NOW, kind, "runbook", {"scope": scope})
+    assert standing_holds([*known, odd]) == standing_holds(known)

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tasks.domain.errors import BadInput, NotProven
+from tasks.domain.recovery_plan import dry_run, plan_database_recovery
 from tasks.domain.restore import (
     Backup,
     archive_format,
@@ -109,6 +110,34 @@ def test_a_log_that_is_signed_to_its_end_loses_nothing() -> None:
 
     assert numbers.will_be_lost.startswith("nothing")
     assert numbers.size_after == 50_000
+
+
+@pytest.mark.parametrize(
+    ("table_end", "table_tail", "readable", "said", "approvers"),
+    [
+        (50_600, 598, True, "600 unsigned records 50000..50599", 1),
+        (50_000, 0, True, "holds none after it", 1),
+        (0, 0, False, "gone, unlisted", 2),
+    ],
+)
+def test_a_plan_whose_writers_could_not_be_asked_says_so_and_never_nothing(
+    table_end: int, table_tail: int, readable: bool, said: str, approvers: int
+) -> None:
+    numbers = plan_numbers(GOOD, 50_000, table_end, table_tail, None, table_readable=readable)
+
+    names = database_names("rlhf_audit", "INC-1")
+    plan = plan_database_recovery("INC-1", GOOD, names, numbers, {}, AT)
+    assert plan.will_be_lost.startswith("unknown: the writers could not be asked")
+    assert said in plan.will_be_lost
+    assert plan.approvers_needed == approvers
+    assert any("could not be asked" in line for line in dry_run(1, 0, numbers, 50_000))
+
+
+def test_writers_who_could_be_asked_need_one_approver_and_no_such_line() -> None:
+    numbers = plan_numbers(GOOD, 50_000, 0, 0, 50_000, table_readable=False)
+
+    assert numbers.approvers_needed == 1
+    assert not any("could not be asked" in line for line in dry_run(1, 0, numbers, 50_000))
 
 
 @pytest.mark.parametrize(

@@ -61,7 +61,7 @@ class Responding:
 
     def close(self) -> None:
         """Wait until nothing of this test is under way, so that the next one finds it so."""
-        until(self._is_quiet, "no order is open", seconds=120)
+        until(self._is_quiet, "no order is open", seconds=60)
         self._gateway.close()
         self._prefect.close()
 

@@ -265,7 +265,7 @@ def _dumped(server: PostgresServer, database: str) -> bytes:
 
 
 def _content(file: Path) -> bytes:
-    """A file's bytes; of a PDF its text where a reader is installed, because PDFs are compressed."""
+    """A file's bytes; of a PDF its text where a reader is installed: PDFs are compressed."""
     reader = shutil.which("pdftotext") if file.suffix == ".pdf" else None
     if reader is None:
         return file.read_bytes()

@@ -1,10 +1,13 @@
 """The process that responds is killed in the middle of a change; another one goes on."""
 
+from collections.abc import Iterator
+
 import pytest
 
 from deployments.lab.judging import account_for
 from deployments.lab.patient import DATABASE
 from deployments.lab.prefect_server import start_gateway
+from deployments.lab.stack import Lab
 from tasks.domain.facts import FactKind
 from tasks.domain.recovery_plan import CARRY_OVER, RESTORE, SWAP
 from tasks.work import journal, responder
@@ -13,8 +16,17 @@ from tests.flows.responding import Responding
 pytestmark = pytest.mark.flows
 
 
-def test_a_plain_process_goes_on_where_the_killed_gateway_left_off(responding: Responding) -> None:
-    lab = responding.lab
+@pytest.fixture
+def mortal(responding: Responding) -> Iterator[Responding]:
+    """A stack whose gateway may be killed: the tests after this one have one again."""
+    yield responding
+    assert responding.lab.gateway is not None
+    if not responding.lab.gateway.alive:
+        _start_gateway(responding.lab)
+
+
+def test_a_plain_process_goes_on_where_the_killed_gateway_left_off(mortal: Responding) -> None:
+    responding, lab = mortal, mortal.lab
     responding.damage()
     name = responding.alert()
     responding.decide(name, responding.plan(name), "approve")
@@ -36,10 +48,7 @@ def test_a_plain_process_goes_on_where_the_killed_gateway_left_off(responding: R
     assert set(responding.production().databases) == {DATABASE, quarantine}
 
     # The gateway finds its dead child's order, looks at the journal, and does nothing twice.
-    lab.processes.forget(lab.gateway)
-    with responder.connection() as connection:  # half a minute later
-        connection.execute("UPDATE dispatches SET lease_until = now() WHERE done_at IS NULL")
-    lab.gateway = start_gateway(lab.processes, lab.environment, lab.gateway_url)
+    _start_gateway(lab)
     responding.until_idle(name)
     states = {run["state"]["type"] for run in responding.runs(name)}
     assert states == {"CRASHED", "COMPLETED"}
@@ -49,12 +58,19 @@ def test_a_plain_process_goes_on_where_the_killed_gateway_left_off(responding: R
     assert account_for(lab.writer.acknowledged(), lab.reader_dsn).missing == ()
 
 
+def _start_gateway(lab: Lab) -> None:
+    """A gateway in place of the killed one, half a minute later: the dead one's leases are over."""
+    assert lab.gateway is not None
+    lab.processes.forget(lab.gateway)
+    with responder.connection() as connection:
+        connection.execute("UPDATE dispatches SET lease_until = now() WHERE done_at IS NULL")
+    lab.gateway = start_gateway(lab.processes, lab.environment, lab.gateway_url)
+
+
 def test_without_a_deployment_a_run_ends_at_its_plan_and_the_decision_starts_another(
     responding: Responding,
 ) -> None:
-    lab = responding.lab
     responding.damage()
-    assert lab.gateway is not None
     name = responding.alert()
     responding.plan(name)
     by_shell = responding.flow(f"flows.incident:incident({name!r})")

@@ -135,3 +135,9 @@ def until_true(condition: Callable[[], bool], seconds: float = 20) -> None:
     while not condition():
         assert time.monotonic() < until, f"not true within {seconds} s"
         time.sleep(0.02)
+
+
+def spoil(incident: str) -> None:
+    """Make the incident's facts unreadable, as a disk or a careless hand may."""
+    with responder.connection() as connection:
+        connection.execute("UPDATE journal SET line = '{' WHERE incident = %s", (incident,))

@@ -8,6 +8,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from deployments.gateway.resumption import expire
+from tasks.domain.escalation import due_steps
 from tasks.domain.facts import FactKind
 from tasks.domain.plan import Plan
 from tasks.settings import settings
@@ -198,6 +200,56 @@ def test_acknowledgement_and_note_are_facts_under_the_persons_name(person: Peopl
     assert shown["acknowledged_at"] == notes[0].at.isoformat()
 
 
+def test_acknowledgement_stops_the_clock_of_the_dpo_once(
+    person: People, sender: httpx.Client
+) -> None:
+    labels = {"alertname": "DataRetentionViolation", "category": "privacy"}
+    sent = {"status": "firing", "labels": labels, "startsAt": "2026-11-23T12:05:46Z"}
+    body = {"version": "4", "alerts": [sent | {"fingerprint": "p1"}]}
+    (incident,) = sender.post("/alerts", json=body).json()["opened"]
+    later = datetime.now(UTC) + timedelta(hours=2)
+    assert "clock.dpo.missed" in {due.step for due in due_steps(journal.read(incident), later)}
+    for name in ("rosa", "bea"):
+        answer = person(name, "responder").post(f"/incidents/{incident}/acknowledge")
+        assert answer.status_code == 200
+    state = journal.read(incident)
+    assert not [due for due in due_steps(state, later) if due.step.startswith("clock.")]
+    (stopped,) = [fact for fact in state.facts if fact.kind is FactKind.CLOCK_STOPPED]
+    assert (stopped.actor, stopped.data["clock"]) == ("rosa", "dpo")
+    assert "rosa" in stopped.data["reason"]
+
+
+def test_acknowledgement_without_a_running_clock_stops_none(person: People) -> None:
+    incident = incidents.declare("t", "api", "api_service", by="anna")
+    person("rosa", "responder").post(f"/incidents/{incident}/acknowledge")
+    assert journal.read(incident).clocks_stopped == set()
+
+
+def test_plan_that_was_begun_since_it_was_looked_at_does_not_expire(person: People) -> None:
+    plan = planned()
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    decide(person("bea", "approver"), plan)
+    step = {"step": "recovery.swap", "target": "database/rlhf_audit", "fencing_token": 1}
+    journal.append(plan.incident, FactKind.STEP_STARTED, step)
+    assert not expire(plan.incident, tomorrow)
+    assert [made.decision for made in journal.read(plan.incident).decisions] == ["approved"]
+
+
+def test_plan_that_nobody_began_expires_once_and_says_why(person: People) -> None:
+    plan = planned()
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    decide(person("bea", "approver"), plan)
+    assert not expire(plan.incident, datetime.now(UTC))
+    assert expire(plan.incident, tomorrow)
+    assert not expire(plan.incident, tomorrow)
+    last = journal.read(plan.incident).decisions[-1]
+    assert (last.decision, last.by, last.reason) == (
+        "expired",
+        "runbook",
+        "it was not begun in time",
+    )
+
+
 def test_viewer_reads_and_does_nothing_else(person: People) -> None:
     plan = planned()
     vera = person("vera", "viewer")
@@ -270,7 +322,12 @@ def test_health_and_readiness_say_what_is_missing(gateway: str) -> None:
     assert httpx.get(f"{gateway}/healthz").json() == {"status": "ok"}
     answer = httpx.get(f"{gateway}/readyz")
     assert answer.status_code == 503  # this gateway has no children
-    assert answer.json()["ready"] == {"database": True, "children": False}
+    assert answer.json()["ready"] == {
+        "database": True,
+        "children": False,
+        "dispatcher": False,
+        "ticker": False,
+    }
 
 
 def test_opened_at_is_shown_in_utc(person: People) -> None:

@@ -2,13 +2,18 @@
 
 import os
 import signal
+import socket
 import time
 from datetime import UTC, datetime, timedelta
 
 import httpx
 import pytest
 
+from deployments.gateway.advance import Advance, Wait
+from deployments.gateway.app import build_app
+from deployments.gateway.children import Child
 from deployments.gateway.dispatcher import Dispatcher
+from deployments.gateway.outbox import Outbox, Row
 from deployments.gateway.prefect_api import PrefectApi
 from deployments.gateway.ticker import LOCK as TICKER_LOCK
 from deployments.gateway.ticker import Ticker
@@ -18,7 +23,7 @@ from tasks.work import approvals, incidents, journal, responder
 from tasks.work.people import Person, Role
 from tests.gateway.conftest import Prefect
 from tests.gateway.sample_flows import FAILS, SLEEPS, WAITS
-from tests.gateway.stack import until_true
+from tests.gateway.stack import served, spoil, until_true
 
 pytestmark = [pytest.mark.flows, pytest.mark.usefixtures("dispatching")]
 
@@ -203,6 +208,169 @@ def test_run_that_a_worker_carries_out_is_left_alone(
     done = {"state": {"type": "COMPLETED", "name": "Completed"}}
     httpx.post(f"{prefect.url}/flow_runs/{run.id}/set_state", json=done)
     until_true(lambda: results(incident) == ["Completed"])
+
+
+def running_with_a_worker(eyes: PrefectApi, prefect: Prefect) -> tuple[str, str]:
+    """An incident and its run, which a worker has claimed."""
+    incident = incidents.declare("quick", "api", "api_service", by="anna", starts_run=False)
+    run = eyes.create_run(
+        "incident/incident",
+        key=f"{incident}:ui",
+        name=incident,
+        tags=[incident],
+        parameters={"incident_id": incident},
+    )
+    for state in ({"type": "PENDING"}, {"type": "RUNNING"}):
+        httpx.post(f"{prefect.url}/flow_runs/{run.id}/set_state", json={"state": state})
+    journal.append(incident, FactKind.RUN_STARTED, {"flow_run": run.id})
+    return incident, run.id
+
+
+@pytest.mark.parametrize("bound", [True, False])
+def test_silent_run_of_a_worker_is_noted_once_with_what_to_do(
+    dispatching: Dispatching, prefect: Prefect, *, bound: bool
+) -> None:
+    _, eyes = dispatching
+    incident, run = running_with_a_worker(eyes, prefect)
+    row = Row(0, incident, incidents.RESUME, f"resume:{incident}:1", run if bound else None, 0)
+    assert Advance(eyes, Outbox("tests")).next_for(row) == Wait(2.0)
+    assert facts(incident, FactKind.NOTE) == []
+    impatient = Advance(eyes, Outbox("tests"), stuck_after=timedelta(0))
+    for _ in range(2):
+        assert impatient.next_for(row) == Wait(2.0)
+    (note,) = facts(incident, FactKind.NOTE)
+    assert run in note.data["text"]
+    assert "cancel the run in Prefect" in note.data["text"]
+
+
+def test_alerts_that_go_on_joining_do_not_hide_a_silent_run(
+    dispatching: Dispatching, prefect: Prefect
+) -> None:
+    _, eyes = dispatching
+    incident, run = running_with_a_worker(eyes, prefect)
+    time.sleep(0.5)
+    journal.append(incident, FactKind.ALERT_RECEIVED, {"status": "firing"})
+    row = Row(0, incident, incidents.RESUME, f"resume:{incident}:1", run, 0)
+    Advance(eyes, Outbox("tests"), stuck_after=timedelta(seconds=0.5)).next_for(row)
+    assert len(facts(incident, FactKind.NOTE)) == 1
+
+
+def test_second_order_while_a_run_is_suspended_goes_on_with_that_run(prefect: Prefect) -> None:
+    incident = declare(WAITS)
+    until_true(lambda: results(incident) == ["Suspended"])
+    incidents.enqueue(incident, incidents.INCIDENT, f"{incident}:alert:f1:2026-11-23")
+    until_true(lambda: results(incident) == ["Suspended", "Suspended"])
+    assert [run["state"] for run in runs_of(prefect, incident)] == ["Suspended"]
+    decide(incident, "approved")
+    Ticker().tick(datetime.now(UTC))
+    until_true(lambda: is_closed(incident))
+    until_true(lambda: [run["state"] for run in runs_of(prefect, incident)] == ["Completed"])
+
+
+def test_second_order_after_a_failed_run_starts_another_run(prefect: Prefect) -> None:
+    incident = declare(FAILS)
+    until_true(lambda: results(incident) == ["Failed"])
+    incidents.enqueue(incident, incidents.INCIDENT, f"{incident}:alert:f1:2026-11-23")
+    until_true(lambda: results(incident) == ["Failed", "Failed"])
+    assert len(runs_of(prefect, incident)) == 2
+
+
+def test_order_of_an_incident_that_cannot_be_read_does_not_stop_the_others(
+    dispatching: Dispatching,
+) -> None:
+    dispatcher, _ = dispatching
+    broken = incidents.declare("t", "api", "api_service", by="anna", starts_run=False)
+    spoil(broken)
+    incidents.enqueue(broken, incidents.RESUME, f"resume:{broken}:1")
+    incident = declare("quick")
+    until_true(lambda: results(incident) == ["Completed"])
+    assert results(broken) == [None]
+    assert dispatcher.is_alive
+
+
+def test_dispatch_goes_on_after_an_error_that_nobody_foresaw() -> None:
+    with responder.connection() as connection:
+        connection.execute("ALTER TABLE dispatches RENAME TO away")
+        time.sleep(1.5)
+        connection.execute("ALTER TABLE away RENAME TO dispatches")
+    incident = declare("quick")
+    until_true(lambda: results(incident) == ["Completed"])
+
+
+def test_child_that_cannot_be_reached_any_more_is_replaced_and_its_order_carried_out(
+    dispatching: Dispatching,
+) -> None:
+    dispatcher, _ = dispatching
+    pids = dispatcher.child_pids
+    for child in dispatcher._children:
+        os.kill(child.process.pid, signal.SIGSTOP)  # so that it cannot say that it ends
+        child.channel.shutdown(socket.SHUT_WR)
+    incident = declare("quick")
+    until_true(lambda: results(incident) == ["Completed"], 60)
+    assert not set(pids) & set(dispatcher.child_pids)
+
+
+def test_gateway_is_ready_only_while_both_threads_and_a_child_live(
+    dispatching: Dispatching,
+) -> None:
+    dispatcher, _ = dispatching
+    ticker = Ticker()
+    app = build_app()
+    app.state.dispatcher, app.state.ticker = dispatcher, ticker
+    with served(app) as url:
+
+        def missing() -> set[str]:
+            answer = httpx.get(f"{url}/readyz")
+            lacks = {name for name, there in answer.json()["ready"].items() if not there}
+            assert answer.status_code == (503 if lacks else 200)
+            return lacks
+
+        assert missing() == {"ticker"}
+        ticker.start()
+        assert missing() == set()
+        ticker.stop()
+        dispatcher.stop()
+        assert missing() == {"ticker", "dispatcher", "children"}
+
+
+def test_dead_child_is_not_counted_before_anybody_has_heard_of_it(
+    dispatching: Dispatching,
+) -> None:
+    _, eyes = dispatching
+    child = Child.start([])
+    resting = Dispatcher(eyes, children=1)
+    try:
+        child.warm = True
+        resting._children.append(child)
+        assert resting.warm_children == 1
+        child.process.kill()
+        until_true(lambda: resting.warm_children == 0)
+    finally:
+        child.bury()
+        resting._wakeups.close()
+        resting._selector.close()
+
+
+def test_incident_that_cannot_be_read_does_not_stop_the_clocks_of_the_others() -> None:
+    broken = incidents.declare("t", "api", "api_service", by="anna", starts_run=False)
+    spoil(broken)
+    incident = incidents.declare("t", "api", "api_service", by="anna", starts_run=False)
+    Ticker().tick(datetime.now(UTC) + timedelta(minutes=16))
+    assert len(results(incident)) == 1
+    assert results(broken) == []
+
+
+def test_ticker_goes_on_after_an_error_that_nobody_foresaw() -> None:
+    ticker = Ticker()
+    ticker.start()
+    try:
+        with responder.connection() as connection:
+            connection.execute("ALTER TABLE journal RENAME TO away")
+            time.sleep(1.5)
+            connection.execute("ALTER TABLE away RENAME TO journal")
+        assert ticker.is_alive
+    finally:
+        ticker.stop()
 
 
 def test_stopped_dispatcher_hands_its_row_back_and_ends_its_children(

@@ -19,12 +19,14 @@ from deployments.lab.processes import Processes
 from tasks.domain.facts import Fact, FactKind
 from tasks.settings import settings
 from tasks.work import journal, quarantine, responder
+from tests.gateway.sample_flows import plan_for
 from tests.gateway.stack import (
     ALERT_TOKEN,
     SECOND_ALERT_TOKEN,
     new_server,
     pointed_at,
     served,
+    spoil,
     until_true,
 )
 
@@ -253,6 +255,65 @@ def test_alert_after_the_incident_has_closed_opens_another(sender: httpx.Client)
     later = notification(alert(starts_at="2026-11-23T13:00:00Z"))
     (second,) = sender.post("/alerts", json=later).json()["opened"]
     assert second != first
+
+
+LATER = "2026-11-23T13:00:00Z"
+
+
+def end_all_runs() -> None:
+    with responder.connection() as connection:
+        connection.execute("UPDATE dispatches SET done_at = now(), result = 'manual'")
+
+
+def ordered_keys() -> list[str]:
+    with responder.connection() as connection:
+        rows = connection.execute("SELECT key FROM dispatches ORDER BY id").fetchall()
+    return [key for (key,) in rows]
+
+
+def test_new_alert_of_an_incident_that_was_left_open_orders_one_more_run(
+    sender: httpx.Client,
+) -> None:
+    (incident,) = sender.post("/alerts", json=notification()).json()["opened"]
+    end_all_runs()
+    again = notification(alert(starts_at=LATER), alert(fingerprint="f2", starts_at=LATER))
+    assert sender.post("/alerts", json=again).json()["joined"] == [incident]
+    expected = [
+        f"{incident}:1",
+        f"{incident}:alert:c57877249ee74c33:2026-11-23T13:00:00+00:00",
+    ]
+    assert ordered_keys() == expected
+    third = notification(alert(fingerprint="f3"))
+    sender.post("/alerts", json=third)  # while the run of the second is ordered: it only joins
+    assert ordered_keys() == expected
+    end_all_runs()
+    sender.post("/alerts", json=again | {"receiver": "the other of the pair"})
+    sender.post("/alerts", json=notification(alert(starts_at=LATER, status="resolved")))
+    assert ordered_keys() == expected
+
+
+def test_new_alert_while_a_plan_waits_for_approval_orders_no_run(sender: httpx.Client) -> None:
+    (incident,) = sender.post("/alerts", json=notification()).json()["opened"]
+    plan = plan_for(incident)
+    data = {"plan": plan.as_json(), "hash": plan.hash}
+    journal.append(incident, FactKind.PLAN_PROPOSED, data)
+    end_all_runs()
+    sender.post("/alerts", json=notification(alert(starts_at=LATER)))
+    assert ordered_keys() == [f"{incident}:1"]
+    denied = {"hash": plan.hash, "decision": "denied", "reason": "", "role": "approver"}
+    journal.append(incident, FactKind.PLAN_DECIDED, denied, actor="bea")
+    sender.post("/alerts", json=notification(alert(fingerprint="f2", starts_at=LATER)))
+    assert len(ordered_keys()) == 2
+
+
+def test_alert_of_an_incident_that_cannot_be_read_is_stored_and_orders_a_run(
+    sender: httpx.Client,
+) -> None:
+    (incident,) = sender.post("/alerts", json=notification()).json()["opened"]
+    spoil(incident)
+    end_all_runs()
+    assert sender.post("/alerts", json=notification(alert(starts_at=LATER))).is_success
+    assert [count("alerts"), count("dispatches")] == [2, 2]
 
 
 def test_resolved_alert_is_a_fact_of_its_incident_even_when_that_is_closed(

@@ -1,0 +1,1 @@
+"""PING of the real Valkey, and of what is none."""

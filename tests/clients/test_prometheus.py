@@ -1,0 +1,1 @@
+"""Prometheus's alerts, from the real one and from what answers nonsense."""

@@ -1,0 +1,100 @@
+"""The plan of a database recovery: exact, bound by its hash, and it destroys nothing."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from tasks.domain.plan import Plan
+from tasks.domain.recovery_plan import (
+    CARRY_OVER,
+    RESTORE,
+    SWAP,
+    dry_run,
+    plan_database_recovery,
+)
+from tasks.domain.restore import Backup, database_names, plan_numbers
+
+INCIDENT = "INC-20260314-030012-a1b2"
+EXPIRES = datetime(2026, 3, 14, 4, tzinfo=UTC)
+BACKUP = Backup("database/2026-03-14.dump", 9_120_455, "ab" * 32, 900)
+NAMES = database_names("rlhf_audit", INCIDENT)
+OBSERVED = {"production_oid": 16_400, "signed_size": 1000, "signed_root": "cd" * 32}
+NUMBERS = plan_numbers(BACKUP, 1000, table_end=1020, table_tail=18, acknowledged=1020)
+
+
+def plan(**changes: Any) -> Plan:
+    known: dict[str, Any] = {
+        "incident": INCIDENT,
+        "backup": BACKUP,
+        "names": NAMES,
+        "numbers": NUMBERS,
+        "observed": OBSERVED,
+        "expires_at": EXPIRES,
+    }
+    return plan_database_recovery(**(known | changes))
+
+
+def test_the_steps_come_in_the_order_that_leaves_production_until_last() -> None:
+    assert [step.step for step in plan().steps] == [RESTORE, CARRY_OVER, SWAP]
+    assert [step.target for step in plan().steps] == [NAMES.scratch, NAMES.scratch, "rlhf_audit"]
+
+
+def test_no_step_destroys_anything() -> None:
+    assert all(step.destroys.startswith("nothing") for step in plan().steps)
+    assert NAMES.quarantine in plan().steps[-1].action
+
+
+def test_a_person_reads_backup_numbers_and_loss() -> None:
+    summary = plan().summary
+    for words in ("900 records", BACKUP.key, "100 from sealed segments"):
+        assert words in summary
+    assert BACKUP.sha256[:12] in plan().steps[0].action
+    assert plan().will_be_lost == NUMBERS.will_be_lost
+    assert "known now: 2" in plan().will_be_lost
+    assert "1000..1019" in plan().will_be_lost
+
+
+def test_a_log_whose_head_covers_all_loses_nothing() -> None:
+    covered = plan_numbers(BACKUP, 1000, table_end=1000, table_tail=0, acknowledged=1000)
+    assert plan(numbers=covered).will_be_lost.startswith("nothing: every acknowledged record")
+
+
+def test_at_least_one_person_must_say_yes() -> None:
+    assert plan().approvers_needed == 1
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"incident": "INC-20260314-030012-a1b3"},
+        {"backup": replace(BACKUP, sha256="ac" * 32)},
+        {"backup": replace(BACKUP, key="database/other.dump")},
+        {"names": database_names("rlhf_audit", "INC-20260314-030012-ffff")},
+        {"numbers": replace(NUMBERS, lost_at_most=3)},
+        {"numbers": replace(NUMBERS, size_after=1021)},
+        {"observed": OBSERVED | {"production_oid": 16_401}},
+        {"observed": OBSERVED | {"signed_root": "ce" * 32}},
+        {"expires_at": EXPIRES + timedelta(microseconds=1)},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_whatever_changes_changes_the_hash_that_a_person_approves(changes: dict[str, Any]) -> None:
+    assert plan(**changes).hash != plan().hash
+
+
+def test_the_plan_is_the_same_after_the_journal() -> None:
+    assert Plan.from_json(plan().as_json()).hash == plan().hash
+
+
+def test_a_dry_run_says_what_was_found_and_what_would_be_left() -> None:
+    lines = dry_run(3, 1, NUMBERS, 1000)
+    assert lines == [
+        "3 backups found, 1 of them unusable",
+        "signed head: 1000 records; it continues the anchor",
+        "would restore 900 records from the backup",
+        "would add 100 records from sealed segments",
+        "would carry over up to 20 unsigned records, 2 missing now",
+        "size afterwards: 1020 records; no seq is used twice",
+    ]

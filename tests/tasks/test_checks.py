@@ -1,0 +1,1 @@
+"""Checks of systems that are dead, slow, hostile or refuse us."""

@@ -1,0 +1,1 @@
+"""Telling people: once per moment, harmless, and never in the way of the response."""
