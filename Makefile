@@ -28,10 +28,10 @@ demo: template ## the whole response, before your eyes, on an embedded system
 	@$(BIN)/runbook demo --yes
 
 test: template ## all tests but the slow ones
-	@$(BIN)/python -m pytest -m "not slow"
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: template ## all tests
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(PROJECT) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
@@ -40,10 +40,11 @@ check: $(PROJECT) ## format, lint, types, import contracts
 	@$(BIN)/lint-imports --no-logo
 
 bench: template ## the benchmarks, with their figures
-	@$(BIN)/python -m pytest tests/benchmarks -m "slow or not slow" -rP
+	@rm -f bench.json
+	@RUNBOOK_BENCH=1 $(BIN)/python -m pytest tests/benchmarks -m "slow or not slow" -rP
 
 clean: ## remove all that make has made
-	@rm -rf .venv .state build reports .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	@rm -rf .venv .state build reports bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache *.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

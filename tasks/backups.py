@@ -4,8 +4,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from prefect import task
@@ -32,6 +30,7 @@ from tasks.work import (
     verification,
 )
 from tasks.work.log_store import ObjectLog, latest_head
+from tasks.work.scratch import private_scratch
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,9 +125,9 @@ def restore_beside_production(passage: door.Passage) -> dict[str, Any]:
         site = _site(passage.incident)
         backup = _planned_backup(journal.read(passage.incident).plan)
         head = latest_head(site.log, site.verifier, site.origin)
-        with TemporaryDirectory(prefix="runbook-") as scratch:
+        with private_scratch(passage.incident) as directory:
             archive = catalogue.fetch_backup(
-                _store(), settings().store.backups_bucket, backup, Path(scratch)
+                _store(), settings().store.backups_bucket, backup, directory
             )
             restored = restore.restore_beside(site, backup, archive, head, fence)
         text = (

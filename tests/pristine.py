@@ -35,7 +35,7 @@ class Pristine:
         self._versions = self._listed()
 
     def restore(self) -> Lab:
-        """The lab as it was, its settings active, its servers up, its writer as it was."""
+        """The lab as it was, its settings active, its servers up, its writer (if any) at work."""
         lab = self.lab
         lab.writer.stop()
         for part in (lab.patient, lab.responder, lab.cache, lab.objects):

@@ -30,7 +30,7 @@ def ping(cache: CacheSettings) -> float:
         client.ping()
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
         raise Denied("expected the cache to accept our password, found it refused") from error
-    except redis.exceptions.InvalidResponse as error:
+    except (redis.exceptions.InvalidResponse, RecursionError) as error:
         raise Malformed("expected PONG from the cache, found what no Redis says") from error
     except redis.RedisError as error:
         raise Transient(f"expected PONG from the cache, found {type(error).__name__}") from error

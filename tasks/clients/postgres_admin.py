@@ -118,21 +118,53 @@ def allow_connections(connection: Connection[TupleRow], name: str, *, allowed: b
     )
 
 
+def set_door(
+    connection: Connection[TupleRow], known: DatabaseState, *, allowed: bool, comment: str
+) -> None:
+    """Open or close this very database and set its comment, both or neither.
+
+    `known`: as it was looked at. Raises Conflict, with nothing changed, when its name belongs to
+    another database by now or its comment is another one.
+    """
+    with connection.transaction():
+        allow_connections(connection, known.name, allowed=allowed)
+        _require_same(connection, known, known.name)
+        comment_on(connection, known.name, comment)
+
+
 def rename_databases(
-    connection: Connection[TupleRow], renames: Sequence[tuple[str, str, str]]
+    connection: Connection[TupleRow],
+    renames: Sequence[tuple[str, str, str]],
+    known: Iterable[DatabaseState] = (),
 ) -> None:
     """(from, to, new comment) for each, all in one transaction: no client sees half of it.
 
-    Raises Conflict when a session that is not ours to end is still connected.
+    `known`: databases as they were looked at. Raises Conflict, with nothing renamed, when a name
+    belongs to another one by now or its comment changed: after its rename the row is locked, so
+    what is read there cannot change any more. Conflict also when a session that is not ours to end
+    is still connected.
     """
+    looked_at = {each.name: each for each in known}
     with connection.transaction():
         for old, new, comment in renames:
-            comment_on(connection, old, comment)
             connection.execute(
                 sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
                     sql.Identifier(old), sql.Identifier(new)
                 )
             )
+            if old in looked_at:
+                _require_same(connection, looked_at[old], new)
+            comment_on(connection, new, comment)
+
+
+def _require_same(connection: Connection[TupleRow], known: DatabaseState, name: str) -> None:
+    found = databases(connection, [name]).get(name)
+    if found is None or (found.oid, found.comment) != (known.oid, known.comment):
+        raise Conflict(
+            f"expected {known.name} to be the database {known.oid} with the comment it had, found "
+            f"{f'{found.oid}, {found.comment[:120]!r}' if found else 'none'}: somebody else "
+            "changed it meanwhile; nothing was changed here, look at the databases again"
+        )
 
 
 def withhold_grants(connection: Connection[TupleRow], name: str) -> None:

@@ -23,9 +23,10 @@ class Standing(StrEnum):
 def standing(incident: Incident, now: datetime) -> Standing:
     """Whether the standing plan may be carried out at `now`.
 
-    One denial denies, and so does an answer that is none of ours: odd means no. Approvals count once per person, never the one who asked for the plan,
-    and only before the expiry; a plan that was approved in time but not begun by then is expired
-    too, unless a step of it has been begun: half a change is worse than a late one.
+    One denial denies, and so does an answer that is none of ours: odd means no. Approvals count
+    once per person, never the one who asked for the plan, and only before the expiry; a plan that
+    was approved in time but not begun by then is expired too, unless a step of it has been begun:
+    half a change is worse than a late one.
     """
     plan = incident.plan
     if plan is None:

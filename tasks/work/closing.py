@@ -5,16 +5,19 @@ administrator who closed production on purpose.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from tasks.clients import postgres_admin
-from tasks.clients.errors import Conflict, Denied
+from tasks.clients import postgres, postgres_admin
+from tasks.clients.errors import ClientError, Conflict, Denied, Transient
 from tasks.clients.postgres_admin import DatabaseState
 from tasks.domain.errors import LockLost
 from tasks.work.recovery import Fence, Mark, Site, Stage
+
+_REOPEN_SECONDS = 10.0
 
 
 def set_doors(site: Site, admin: Connection[TupleRow]) -> None:
@@ -36,8 +39,7 @@ def reopen_after_kill(
     mark = site.is_ours(production, Stage.CLOSING)
     if mark is not None:
         fence()
-        postgres_admin.allow_connections(admin, production.name, allowed=True)
-        postgres_admin.comment_on(admin, production.name, mark.previous)
+        postgres_admin.set_door(admin, production, allowed=True, comment=mark.previous)
     elif not production.allows_connections:
         raise Conflict(
             f"expected {production.name} to allow connections, found it closed by somebody else: "
@@ -60,35 +62,57 @@ def refuse_superusers(admin: Connection[TupleRow], database: str) -> None:
 class Closing:
     """Production, marked as being swapped and perhaps closed."""
 
-    def __init__(self, admin: Connection[TupleRow], name: str) -> None:
+    def __init__(self, admin: Connection[TupleRow], marked: DatabaseState) -> None:
         self._admin = admin
-        self._name = name
+        self.marked = marked
         self.renamed = False
 
     def close(self) -> None:
-        """No new sessions, superusers' included."""
-        postgres_admin.allow_connections(self._admin, self._name, allowed=False)
+        """No new sessions, superusers' included. Conflict when it is another database by now."""
+        comment = self.marked.comment
+        postgres_admin.set_door(self._admin, self.marked, allowed=False, comment=comment)
 
 
 @contextmanager
 def closing(
-    site: Site, admin: Connection[TupleRow], comment: str, fence: Fence
+    site: Site, admin: Connection[TupleRow], production: DatabaseState, fence: Fence
 ) -> Iterator[Closing]:
     """Mark production, and give it back as it was unless it was renamed.
 
     After LockLost it is the newer holder's: to open it then could let a writer in between.
     """
-    name = site.names.production
     fence()
-    mark = Mark(site.incident, Stage.CLOSING, previous=comment)
-    postgres_admin.comment_on(admin, name, mark.text())
-    production = Closing(admin, name)
+    mark = Mark(site.incident, Stage.CLOSING, previous=production.comment)
+    postgres_admin.set_door(admin, production, allowed=True, comment=mark.text())
+    door = Closing(admin, replace(production, comment=mark.text()))
     try:
-        yield production
+        yield door
     except LockLost:
         raise
     except BaseException:
-        if not production.renamed:
-            postgres_admin.allow_connections(admin, name, allowed=True)
-            postgres_admin.comment_on(admin, name, comment)
+        if not door.renamed:
+            _give_back(site, door.marked, production.comment, fence)
         raise
+
+
+def _give_back(site: Site, marked: DatabaseState, comment: str, fence: Fence) -> None:
+    """Open production again, on a connection of its own: the other may be what broke.
+
+    Only the database that carries our mark still: a rename whose answer was lost took it along.
+    """
+    with suppress(ClientError):  # that nobody can be asked is no reason to leave it closed
+        fence()
+    try:
+        with postgres.connect(
+            site.dsn,
+            timeout_seconds=site.timeout_seconds,
+            statement_seconds=_REOPEN_SECONDS,
+        ) as admin:
+            found = postgres_admin.databases(admin, [marked.name]).get(marked.name)
+            if found is not None and (found.oid, found.comment) == (marked.oid, marked.comment):
+                postgres_admin.set_door(admin, marked, allowed=True, comment=comment)
+    except ClientError as error:
+        raise Transient(
+            f"expected to open {marked.name} again, found {error}: it may still be closed; swap "
+            "again, which opens it first"
+        ) from error

@@ -12,7 +12,6 @@ clear, in a bucket that only responders read; the manifest says so.
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
@@ -32,9 +31,12 @@ from tasks.settings import StoreSettings
 from tasks.work import journal
 from tasks.work.log_store import Head, LogStore
 from tasks.work.recovery import TABLE
+from tasks.work.scratch import private_scratch
 
 _CONNECT_SECONDS = 10.0
 _MANIFEST = "manifest.json"
+_NAMED = 20
+_NAME_MARKS = 120
 _MANIFEST_BYTES = 4 * 1024 * 1024
 _VERSION = "rlhf-audit-evidence/v1"
 _COPY = "COPY public.audit_records TO STDOUT (FORMAT BINARY)"
@@ -61,16 +63,19 @@ def seal_snapshot(
 ) -> list[Item]:
     """Seal what a recovery is about to replace; finds what an earlier call has sealed.
 
-    `dsn`: a role that may read the production table. The last item is the manifest. Streams
-    through a private temporary file (TMPDIR), so memory stays flat. A missing table is noted in
-    the manifest, because its absence is evidence as well. Raises NotProven when the store took
-    the objects but does not hold them locked, or no longer holds what was sealed.
+    `dsn`: a role that may read the production table. The last item is the manifest. Table and
+    segments stream through private files (`scratch`, below TMPDIR), one at a time, so memory stays
+    flat: at most one part of an upload, 64 MiB. A missing table is noted in the manifest, because
+    its absence is evidence as well; so is a name among the segments that cannot be one. Raises
+    NotProven when the store took the objects but does not hold them locked, or no longer holds what
+    was sealed.
     """
     sealing = _Sealing(incident, store, settings)
     known = sealing.earlier()
     if known is not None:
         return known
-    items, missing = sealing.everything(dsn, log, head)
+    with private_scratch(incident) as directory:
+        items, missing = sealing.everything(dsn, log, head, directory)
     manifest = {
         "version": _VERSION,
         "incident": incident,
@@ -154,44 +159,56 @@ class _Sealing:
             )
         return items
 
-    def everything(self, dsn: str, log: LogStore, head: Head) -> tuple[list[Item], list[str]]:
-        """The checkpoint, the segments and the table; and what of it is not there."""
+    def everything(
+        self, dsn: str, log: LogStore, head: Head, directory: Path
+    ) -> tuple[list[Item], list[str]]:
+        """The checkpoint, the segments and the table; and what of it could not be had."""
         note = f"checkpoint-{head.checkpoint.size}.note"
-        items = [self.put("checkpoint", note, head.note.encode())]
-        items += self._segments(log)
-        table = self._table(dsn)
+        segments, missing = self._segments(log, directory / "segment")
+        items = [self.put("checkpoint", note, head.note.encode()), *segments]
+        table = self._table(dsn, directory / "audit_records.copy.zst")
         if table is None:
-            return items, [f"{postgres.describe(dsn)} has no {TABLE}"]
-        return [*items, table], []
+            return items, [*missing, f"{postgres.describe(dsn)} has no {TABLE}"]
+        return [*items, table], missing
 
     def put(self, name: str, path: str, data: bytes) -> Item:
         """Store one object under Object Lock."""
         self._store.put(self._bucket, self._prefix + path, data, retain_until=self._until)
         return self._item(name, self._prefix + path)
 
-    def _segments(self, log: LogStore) -> list[Item]:
-        items = []
+    def _segments(self, log: LogStore, file: Path) -> tuple[list[Item], list[str]]:
+        items: list[Item] = []
+        unnamed: list[str] = []
         for path in sorted(log.paths("seg/")):
-            data = log.read(path, MAX_STORED_BYTES)
-            digest = hashlib.sha256(data).hexdigest()
-            name = path.removeprefix("seg/")
-            items.append(self.put(f"segment {name}", f"segments/{digest[:16]}-{name}", data))
-        return items
-
-    def _table(self, dsn: str) -> Item | None:
-        with tempfile.TemporaryDirectory(prefix="runbook-evidence-") as directory:
-            file = Path(directory) / "audit_records.copy.zst"
             try:
-                _copy_table(dsn, file)
-            except NotFound:
-                return None
-            with file.open("rb") as stream:
-                digest = hashlib.file_digest(stream, "sha256").hexdigest()
-            key = f"{self._prefix}audit_records-{digest[:16]}.copy.zst"
-            stored = self._store.put_file(self._bucket, key, file, retain_until=self._until)
-            if stored != digest:
-                raise BadInput(f"{file} changed while it was read: seal again")
-        return self._item("damaged table", key)
+                log.fetch(path, file, MAX_STORED_BYTES)
+            except BadInput:
+                unnamed.append(ascii(path)[:_NAME_MARKS])
+                continue
+            name = path.removeprefix("seg/")
+            items.append(self._put_file(f"segment {name}", "segments/{digest}-" + name, file))
+        if not unnamed:
+            return items, []
+        named = ", ".join(unnamed[:_NAMED])
+        return items, [f"{len(unnamed)} names among the segments that cannot be read: {named}"]
+
+    def _table(self, dsn: str, file: Path) -> Item | None:
+        try:
+            _copy_table(dsn, file)
+        except NotFound:
+            return None
+        return self._put_file("damaged table", "audit_records-{digest}.copy.zst", file)
+
+    def _put_file(self, name: str, path: str, file: Path) -> Item:
+        """Store and remove the file; `{digest}` in `path` becomes the begin of its SHA-256."""
+        with file.open("rb") as stream:
+            digest = hashlib.file_digest(stream, "sha256").hexdigest()
+        key = self._prefix + path.replace("{digest}", digest[:16], 1)
+        stored = self._store.put_file(self._bucket, key, file, retain_until=self._until)
+        if stored != digest:
+            raise BadInput(f"{file} changed while it was read: seal again")
+        file.unlink()
+        return self._item(name, key)
 
     def _item(self, name: str, key: str) -> Item:
         head = self._store.head(self._bucket, key)

@@ -8,11 +8,13 @@ refused instead of read. Writes are durable and never replace a file.
 import errno
 import os
 import re
+import shutil
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import BinaryIO
 
 from tasks.clients.errors import Conflict, Denied, Malformed, NotFound, Transient
 from tasks.domain.errors import BadInput
@@ -22,14 +24,19 @@ MAX_FILE_BYTES = 2 * 1024**3
 
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
 _MAX_PATH = 512
+_PIECE = 1024 * 1024
 _UNFINISHED = ".unfinished-"
 
 
 def check_path(path: str) -> list[str]:
     """The parts of a relative path; BadInput for `..`, leading slashes and odd marks."""
-    if len(path) > _MAX_PATH or not _PATH.fullmatch(path):
+    if not _is_plain(path):
         raise BadInput(f"expected a plain relative path inside the log, found {ascii(path)[:200]}")
     return path.split("/")
+
+
+def _is_plain(path: str) -> bool:
+    return len(path) <= _MAX_PATH and _PATH.fullmatch(path) is not None
 
 
 class DirectoryLog:
@@ -53,6 +60,17 @@ class DirectoryLog:
         """The bytes of many files, in the order asked for."""
         return (self.read(path, limit) for path in paths)
 
+    def fetch(self, path: str, target: Path, limit: int = MAX_FILE_BYTES) -> None:
+        """Copy the file to the new file `target`, piece by piece, with the errors of `read`."""
+        *folders, name = check_path(path)
+        with (
+            _translated(path),
+            self._folder(folders, create=False) as folder,
+            _opened(folder, name, path, limit) as file,
+            target.open("xb") as copy,
+        ):
+            shutil.copyfileobj(file, copy, _PIECE)
+
     def write(self, path: str, data: bytes) -> None:
         """Write a file once, durable on return; a file with other bytes is a Conflict."""
         *folders, name = check_path(path)
@@ -75,7 +93,9 @@ class DirectoryLog:
     def paths(self, prefix: str) -> list[str]:
         """All files below a folder (`seg/`), sorted, none when it is not there yet.
 
-        BadInput when one of them is a link, a pipe or has an odd name.
+        Odd names are given as they are, folders without what is in them: whoever asks picks the
+        names that it knows, and `read` refuses the others. BadInput when a plain name is a link or
+        a pipe: a copy of the log was made with links, which are not followed.
         """
         folders = check_path(prefix.rstrip("/")) if prefix else []
         found: list[str] = []
@@ -111,15 +131,23 @@ def _make_folder(parent: int, name: str) -> None:
 
 
 def _read(folder: int, name: str, path: str, limit: int) -> bytes:
+    with _opened(folder, name, path, limit) as file:
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise Malformed(f"{path}: expected at most {limit} bytes, found more")
+    return data
+
+
+@contextmanager
+def _opened(folder: int, name: str, path: str, limit: int) -> Iterator[BinaryIO]:
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
     with os.fdopen(descriptor, "rb") as file:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise BadInput(f"{path} is not a plain file")
-        data = file.read(limit + 1) if status.st_size <= limit else b""
-    if status.st_size > limit or len(data) > limit:
-        raise Malformed(f"{path}: expected at most {limit} bytes, found {status.st_size}")
-    return data
+        if status.st_size > limit:
+            raise Malformed(f"{path}: expected at most {limit} bytes, found {status.st_size}")
+        yield file
 
 
 def _collect(folder: int, prefix: str, found: list[str]) -> None:
@@ -128,8 +156,9 @@ def _collect(folder: int, prefix: str, found: list[str]) -> None:
             if entry.name.startswith(_UNFINISHED):
                 continue
             path = prefix + entry.name
-            check_path(path)
-            if entry.is_dir(follow_symlinks=False):
+            if not _is_plain(path):
+                found.append(path)
+            elif entry.is_dir(follow_symlinks=False):
                 flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
                 inner = os.open(entry.name, flags, dir_fd=folder)
                 try:

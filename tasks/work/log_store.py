@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Protocol
 
 from tasks.clients.errors import Malformed, NotFound
@@ -52,11 +53,14 @@ __all__ = [
     "signed_lines",
     "stored_segments",
     "stored_sizes",
+    "strays",
 ]
 
 _CHECKPOINTS = "checkpoints/"
 _SIZE = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _MAX_REFUSED = 1000
+_NAMED_STRAYS = 5
+_NAMED_MARKS = 90
 
 
 class LogStore(Protocol):
@@ -70,11 +74,18 @@ class LogStore(Protocol):
     def read_many(self, paths: Iterable[str], limit: int = ...) -> Iterator[bytes]:
         """Many small files in the order asked for, with the errors of `read`."""
 
+    def fetch(self, path: str, target: Path, limit: int = ...) -> None:
+        """Stream the file into the new file `target`, with the errors of `read`."""
+
     def write(self, path: str, data: bytes) -> None:
         """Durable on return, and once: the same bytes again are fine, others are a Conflict."""
 
     def paths(self, prefix: str) -> list[str]:
-        """Every file below the folder `prefix` (`seg/`), relative to the log."""
+        """Every file below the folder `prefix` (`seg/`), relative to the log.
+
+        Names come from outside and may be anything: pick those that are known. `read` refuses a
+        path that leads out of the log.
+        """
 
 
 class ObjectLog:
@@ -109,6 +120,14 @@ class ObjectLog:
         """The bytes of many small objects in order, fetched in parallel."""
         return self._store.get_many(self._bucket, (self._key(path) for path in paths), limit)
 
+    def fetch(self, path: str, target: Path, limit: int = MAX_STORED_BYTES) -> None:
+        """Stream the object into the new file `target`."""
+        key = self._key(path)
+        size = self._store.head(self._bucket, key).size
+        if size > limit:
+            raise Malformed(f"{self}{path}: expected at most {limit} bytes, found {size}")
+        self._store.get_file(self._bucket, key, target)
+
     def write(self, path: str, data: bytes) -> None:
         """Put the object, locked when the log has a retention."""
         days = self._retention_days
@@ -118,7 +137,7 @@ class ObjectLog:
     def paths(self, prefix: str) -> list[str]:
         """Paths below `prefix`, relative to the log."""
         listed = self._store.list(self._bucket, self._prefix + prefix)
-        return [check_key(each.key, self._prefix)[len(self._prefix) :] for each in listed]
+        return [each.key[len(self._prefix) :] for each in listed]
 
     def _key(self, path: str) -> str:
         return check_key(self._prefix + path, self._prefix)
@@ -219,6 +238,26 @@ def stored_segments(log: LogStore) -> list[Segment]:
     """The segments that the log has, by their names."""
     parsed = (Segment.parse(path) for path in log.paths("seg/"))
     return [segment for segment in parsed if segment is not None]
+
+
+def strays(log: LogStore) -> list[Finding]:
+    """What lies among segments and checkpoints under names that no sealer writes.
+
+    One finding for each folder: how many there are, the first ones by name. They are never read.
+    """
+    found: list[Finding] = []
+    for folder in ("seg/", _CHECKPOINTS):
+        odd = sorted(path for path in log.paths(folder) if not _is_ours(path))
+        if odd:
+            named = ", ".join(ascii(path)[:_NAMED_MARKS] for path in odd[:_NAMED_STRAYS])
+            detail = f"not written by a sealer and not read: {named}"
+            found.append(Finding(Code.STRAY, log.source, None, len(odd), detail))
+    return found
+
+
+def _is_ours(path: str) -> bool:
+    name = path.removeprefix(_CHECKPOINTS)
+    return Segment.parse(path) is not None or (name != path and _SIZE.fullmatch(name) is not None)
 
 
 def segment_lines(log: LogStore, stored: Segment, wanted: int) -> Iterator[tuple[int, list[bytes]]]:

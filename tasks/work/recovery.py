@@ -57,7 +57,7 @@ class Stage(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """What the comment of a database of ours says. `signed` is the head that was restored to.
+    """What the comment of a database of ours says. `signed`, `root` (hex): the head restored to.
 
     `end` is the size of the log when it came into service, `acknowledged` and `leaf` (hex) what
     the writers had been told then. `previous` keeps the comment that production had before;
@@ -68,6 +68,7 @@ class Mark:
     stage: Stage
     backup: str = ""
     signed: int = 0
+    root: str = ""
     acknowledged: int | None = None
     leaf: str = ""
     end: int | None = None
@@ -78,7 +79,15 @@ class Mark:
     def text(self) -> str:
         """The comment."""
         values = {"format": _FORMAT, "incident": self.incident, "stage": self.stage.value}
-        for name in ("backup", "signed", "acknowledged", "leaf", "end", "outage_seconds"):
+        for name in (
+            "backup",
+            "signed",
+            "root",
+            "acknowledged",
+            "leaf",
+            "end",
+            "outage_seconds",
+        ):
             values[name] = getattr(self, name)
         return json.dumps(values | {"previous": self.previous, "note": self.note})
 
@@ -95,6 +104,11 @@ class Mark:
             return replace(cls(**values), stage=Stage(values["stage"]))
         except (TypeError, ValueError, KeyError):
             return None
+
+    def is_at(self, head: Head) -> bool:
+        """Whether it was restored to exactly this head, and none that fails stands beside it."""
+        signed = head.checkpoint
+        return not head.refused and (self.signed, self.root) == (signed.size, signed.root.hex())
 
     @property
     def writers_head(self) -> WritersHead | None:

@@ -19,7 +19,14 @@ from tasks.domain.errors import NotProven
 from tasks.domain.ledger import HASH_SIZE, Status, Verdict, leaf_hash
 from tasks.domain.ledger.segments import SegmentError
 from tasks.domain.restore import Backup
-from tasks.work.log_store import Head, LogStore, segment_lines, signed_leaves, stored_segments
+from tasks.work.log_store import (
+    Head,
+    LogStore,
+    latest_head,
+    segment_lines,
+    signed_leaves,
+    stored_segments,
+)
 from tasks.work.recovery import TABLE, Fence, Mark, Site, Stage, has_readable_table
 from tasks.work.verification import verify_table
 
@@ -37,7 +44,7 @@ SELECT count(*) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 """
 _NO_SPARE = "DROP TABLE IF EXISTS public.audit_recovery_spare"
 _MAKE_SPARE = """
-CREATE TABLE public.audit_recovery_spare AS
+CREATE TABLE IF NOT EXISTS public.audit_recovery_spare AS
 SELECT seq, record, leaf FROM public.audit_records WHERE false
 """
 _SET_ASIDE = """
@@ -92,12 +99,7 @@ def restore_beside(site: Site, backup: Backup, archive: Path, head: Head, fence:
     when the result does not verify; Malformed for an archive that cannot be read; Conflict when
     another's database stands under the scratch name. Production is untouched in every case.
     """
-    if head.refused:
-        raise NotProven(
-            f"expected the newest checkpoint to verify, found {head.refused[0].detail}: newer "
-            "heads than the usable one exist; find out who wrote them before restoring"
-        )
-    site.anchored(head)
+    _require_trusted(site, head)
     size = head.checkpoint.size
     with postgres.connect(site.dsn, timeout_seconds=site.timeout_seconds) as admin:
         served = postgres_admin.databases(admin, [site.names.production])
@@ -105,29 +107,70 @@ def restore_beside(site: Site, backup: Backup, archive: Path, head: Head, fence:
             verdict = _proven(site, head, site.names.production)
             return Restored(site.names.production, backup, size, 0, 0, (), verdict)
         mark, left = _loaded(site, admin, backup, archive, size, fence)
-        with postgres.connect(
-            site.dsn_of(site.names.scratch), timeout_seconds=site.timeout_seconds
-        ) as scratch:
-            if not has_readable_table(scratch):
-                raise NotProven(
-                    f"expected table {TABLE} with seq, record and leaf in backup {backup.key}, "
-                    "found none: choose another backup; production is untouched"
-                )
-            if mark.stage is Stage.RESTORING:
-                _set_aside_newer(scratch, size)
-            replaced, added = _mend(site, scratch, head)
-            lacking = postgres_admin.missing_privileges(scratch, TABLE, site.needed)
-            scratch.execute("ANALYZE public.audit_records")
-        if lacking:
-            raise NotProven(
-                f"expected the restored table to grant what the system needs, found missing "
-                f"{', '.join(lacking)}: choose a backup that grants it; production is untouched"
-            )
-        verdict = _proven(site, head, site.names.scratch)
-        fence()
-        done = replace(mark, stage=Stage.RESTORED, signed=size)
-        postgres_admin.comment_on(admin, site.names.scratch, done.text())
+        replaced, added, verdict = _complete(site, admin, mark, head, fence)
     return Restored(site.names.scratch, backup, size, replaced, added, tuple(left), verdict)
+
+
+def catch_up(site: Site, admin: Connection[TupleRow], mark: Mark, fence: Fence) -> None:
+    """Complete the restored scratch database to the newest head and prove it again.
+
+    The log may have been sealed further since the restore. Nothing is done when it was not.
+    Raises NotProven as `restore_beside` does; production is untouched.
+    """
+    head = latest_head(site.log, site.verifier, site.origin)
+    if not mark.is_at(head):
+        _require_trusted(site, head)
+        _complete(site, admin, mark, head, fence)
+
+
+def _require_trusted(site: Site, head: Head) -> None:
+    if head.refused:
+        raise NotProven(
+            f"expected the newest checkpoint to verify, found {head.refused[0].detail}: newer "
+            "heads than the usable one exist; find out who wrote them before restoring"
+        )
+    site.anchored(head)
+
+
+def _complete(
+    site: Site, admin: Connection[TupleRow], mark: Mark, head: Head, fence: Fence
+) -> tuple[int, int, Verdict]:
+    """The scratch database, made exact up to the head and marked; (replaced, added, verdict).
+
+    Rows beyond the head wait beside the log, for the carry-over to judge them (again): what it
+    wrote there went by a shorter head.
+    """
+    size = head.checkpoint.size
+    if size < mark.signed:
+        raise NotProven(
+            f"expected a signed head of at least {mark.signed} records, which {site.names.scratch} "
+            f"was restored to, found {size}: checkpoints were removed; production is untouched"
+        )
+    with postgres.connect(
+        site.dsn_of(site.names.scratch), timeout_seconds=site.timeout_seconds
+    ) as scratch:
+        if not has_readable_table(scratch):
+            raise NotProven(
+                f"expected table {TABLE} with seq, record and leaf in the backup (SHA-256 "
+                f"{mark.backup[:12]}), found none: choose another backup; production is untouched"
+            )
+        if mark.stage is Stage.RESTORING:
+            scratch.execute(_NO_SPARE)
+        if mark.stage is Stage.RESTORING or size > mark.signed:
+            _set_aside_newer(scratch, size)
+        replaced, added = _mend(site, scratch, head)
+        lacking = postgres_admin.missing_privileges(scratch, TABLE, site.needed)
+        scratch.execute("ANALYZE public.audit_records")
+    if lacking:
+        raise NotProven(
+            "expected the restored table to grant what the system needs, found missing "
+            f"{', '.join(lacking)}: choose a backup that grants it; production is untouched"
+        )
+    verdict = _proven(site, head, site.names.scratch)
+    fence()
+    done = replace(mark, stage=Stage.RESTORED, signed=size, root=head.checkpoint.root.hex())
+    postgres_admin.comment_on(admin, site.names.scratch, done.text())
+    return replaced, added, verdict
 
 
 def _loaded(
@@ -191,9 +234,8 @@ def _drop(admin: Connection[TupleRow], name: str) -> None:
 
 
 def _set_aside_newer(scratch: Connection[TupleRow], size: int) -> None:
-    """Rows of the dump after the signed head: candidates for the carry-over, not the log yet."""
+    """Rows after the signed head: candidates for the carry-over, not the log yet."""
     with scratch.transaction():
-        scratch.execute(_NO_SPARE)
         scratch.execute(_MAKE_SPARE)
         scratch.execute(_SET_ASIDE, (size,))
 
@@ -234,7 +276,6 @@ def _fill(scratch: Connection[TupleRow], lines: Iterable[tuple[int, bytes, bytes
 
 
 def _rows(connection: Connection[TupleRow], below: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """(seq, record, leaf) of rows with seq < `below`, streamed."""
     with connection.cursor().copy(_ROWS.format(int(below))) as copy:
         copy.set_types(["int8", "bytea", "bytea"])
         yield from cast("Iterator[tuple[int, bytes, bytes]]", copy.rows())

@@ -3,13 +3,15 @@
     1. writers wait      LOCK TABLE ... IN SHARE ROW EXCLUSIVE MODE on production
     2. the last rows     what came since the bulk goes over and is proven to be one chain
     3. production closes ALLOW_CONNECTIONS false, every session ended, ours last
-    4. both renames      one transaction, with both marks: no client sees half of it
+    4. the head          is still the one that the restored database is proven against
+    5. both renames      one transaction, with both marks: no client sees half of it
 
 A kill after 3 leaves production closed but marked; the next call opens it and begins again. A
-kill in 4 leaves either the state before or the state after, because it is one transaction.
+kill in 5 leaves either the state before or the state after, because it is one transaction.
 """
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -19,9 +21,10 @@ from psycopg.rows import TupleRow
 from tasks.clients import postgres, postgres_admin
 from tasks.clients.errors import Conflict
 from tasks.clients.postgres_admin import DatabaseState
-from tasks.domain.errors import NotProven
+from tasks.domain.errors import NotProven, PlanStale
 from tasks.work.carry_over import AskHead, Carried, carry, newest, reading_production
 from tasks.work.closing import closing, refuse_superusers, reopen_after_kill, set_doors
+from tasks.work.log_store import latest_head
 from tasks.work.recovery import (
     SPARE,
     TABLE,
@@ -33,7 +36,9 @@ from tasks.work.recovery import (
     has_readable_table,
     observe,
 )
+from tasks.work.restore import catch_up
 
+_ATTEMPTS = 3
 _LOCK_SECONDS = 10.0
 _END_SECONDS = 10.0
 _COUNT = "SELECT count(*), coalesce(max(seq) + 1, 0) FROM public.audit_records"
@@ -70,14 +75,27 @@ class Swapped:
         }
 
 
+class SealedMeanwhile(PlanStale):
+    """The log was sealed further than the restored database is proven to; undone."""
+
+
 def swap(site: Site, ask_head: AskHead, fence: Fence) -> Swapped:
     """Put the restored database into service; once, however often it is called.
 
-    `ask_head` is asked just before the writers are stopped. Raises Denied, naming them, when
-    superusers' sessions hold production (nothing is changed then), Transient when writers do not
-    make way in time (undone: production goes on), NotProven when the tail is no chain, Conflict
-    when a database under one of our names is somebody else's.
+    Whatever was sealed since the restore is completed and proven first. `ask_head` is asked just
+    before the writers are stopped. Raises Denied, naming them, when superusers' sessions hold
+    production (nothing is changed then), Transient when writers do not make way in time (undone:
+    production goes on), NotProven when the tail is no chain or a newly signed record is nowhere,
+    Conflict when a database under one of our names is somebody else's, SealedMeanwhile when each
+    attempt was overtaken by the sealer.
     """
+    for _ in range(_ATTEMPTS - 1):
+        with suppress(SealedMeanwhile):
+            return _attempt(site, ask_head, fence)
+    return _attempt(site, ask_head, fence)
+
+
+def _attempt(site: Site, ask_head: AskHead, fence: Fence) -> Swapped:
     names = site.names
     with postgres.connect(site.dsn, timeout_seconds=site.timeout_seconds) as admin:
         states = postgres_admin.databases(admin, _all(site))
@@ -88,11 +106,14 @@ def swap(site: Site, ask_head: AskHead, fence: Fence) -> Swapped:
                 return _already(site, admin, served, states, fence)
         mark = _restored(site, states)
         reopen_after_kill(site, admin, production, fence)
+        catch_up(site, admin, mark, fence)
+        states = postgres_admin.databases(admin, _all(site))  # as the renames must find them
+        mark = _restored(site, states)
         before = observe(site, mark.signed)
-        if production is None:
-            return _without_production(site, admin, mark, ask_head, fence, before)
+        if names.production not in states:
+            return _without_production(site, admin, mark, states, ask_head, fence, before)
         refuse_superusers(admin, names.production)
-        return _swap(site, admin, mark, production, ask_head, fence, before)
+        return _swap(site, admin, mark, states, ask_head, fence, before)
 
 
 def _all(site: Site) -> list[str]:
@@ -145,7 +166,7 @@ def _swap(
     site: Site,
     admin: Connection[TupleRow],
     mark: Mark,
-    production_state: DatabaseState,
+    states: dict[str, DatabaseState],
     ask_head: AskHead,
     fence: Fence,
     before: Extent,
@@ -158,9 +179,10 @@ def _swap(
             known = newest(mark.writers_head, ask_head())
             carry(site, production, scratch, known, fence, last=False)
         records = _whole(scratch)
-    previous = Mark.of(production_state.comment)
-    comment = previous.previous if previous else production_state.comment
-    with closing(site, admin, comment, fence) as door:
+    damaged = states[names.production]
+    previous = Mark.of(damaged.comment)
+    comment = previous.previous if previous else damaged.comment
+    with closing(site, admin, damaged, fence) as door:
         with (
             postgres.connect(
                 site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
@@ -181,6 +203,7 @@ def _swap(
             )
         for name in (names.production, names.scratch):
             postgres_admin.end_sessions(admin, name, timeout_seconds=_END_SECONDS)
+        _require_current(site, mark)  # the sealer, too, can read nothing more there
         fence()
         served = replace(
             mark,
@@ -198,12 +221,15 @@ def _swap(
                     (names.production, names.quarantine, _quarantined(site, comment).text()),
                     (names.scratch, names.production, served.text()),
                 ],
+                known=(door.marked, states[names.scratch]),
             )
         outage = time.monotonic() - began
         door.renamed = True
     set_doors(site, admin)
     timed = replace(served, outage_seconds=round(outage, 4))
-    postgres_admin.comment_on(admin, names.production, timed.text())
+    renamed = replace(states[names.scratch], name=names.production, comment=served.text())
+    with suppress(Conflict):  # another incident's by now: the figure is in our result
+        postgres_admin.set_door(admin, renamed, allowed=True, comment=timed.text())
     return Swapped(
         names.production,
         names.quarantine,
@@ -219,6 +245,7 @@ def _without_production(
     site: Site,
     admin: Connection[TupleRow],
     mark: Mark,
+    states: dict[str, DatabaseState],
     ask_head: AskHead,
     fence: Fence,
     before: Extent,
@@ -234,6 +261,7 @@ def _without_production(
         scratch.execute(f"DROP TABLE IF EXISTS {SPARE}")
         records = _whole(scratch)
     postgres_admin.end_sessions(admin, names.scratch, timeout_seconds=_END_SECONDS)
+    _require_current(site, mark)
     fence()
     served = replace(
         mark,
@@ -245,9 +273,24 @@ def _without_production(
     )
     with admin.transaction():
         postgres_admin.give_default_grants(admin, names.scratch)
-        postgres_admin.rename_databases(admin, [(names.scratch, names.production, served.text())])
+        postgres_admin.rename_databases(
+            admin,
+            [(names.scratch, names.production, served.text())],
+            known=(states[names.scratch],),
+        )
     set_doors(site, admin)
     return Swapped(names.production, None, records, carried, 0, served.outage_seconds, before)
+
+
+def _require_current(site: Site, mark: Mark) -> None:
+    """No shorter table than the signed one comes into service: the head is still the proven one."""
+    head = latest_head(site.log, site.verifier, site.origin)
+    if not mark.is_at(head):
+        raise SealedMeanwhile(
+            f"expected the signed head of {mark.signed} records that the restored database is "
+            f"proven against, found one of {head.checkpoint.size}: it was sealed meanwhile; "
+            "production is as it was; swap again"
+        )
 
 
 def _quarantined(site: Site, comment: str) -> Mark:

@@ -20,7 +20,7 @@ _GENERAL = "#incidents"  # the runbook's own channel, when the incident's cannot
 def channel_of(incident: str) -> str | None:
     """The incident's own channel id, once it was made."""
     for told in journal.read(incident).notified:
-        if told["moment"] == CHANNEL:
+        if told.get("moment") == CHANNEL and told.get("receipt"):
             return str(told["receipt"])
     return None
 
@@ -65,7 +65,7 @@ def tell(incident: str, audience: str, moment: str, text: str, *, last_try: bool
     """
     key = f"told:{moment}:{audience}"
     if any(
-        told["moment"] == moment and told["audience"] == audience
+        told.get("moment") == moment and told.get("audience") == audience
         for told in journal.read(incident).notified
     ):
         return True

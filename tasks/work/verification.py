@@ -36,6 +36,7 @@ from tasks.work.log_store import (
     signed_leaves,
     stored_segments,
     stored_sizes,
+    strays,
 )
 
 Progress = Callable[[int, int], None]
@@ -128,6 +129,7 @@ def verify_log(
         *trusted.head.refused,
         *_check_older_heads(log, verifier, origin, tree),
         *_check_tiles(log, tree),
+        *strays(log),
     ]
     comparer = Comparer(log.source, trusted.leaves)
     available = stored_segments(log)

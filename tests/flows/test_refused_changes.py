@@ -93,12 +93,12 @@ def test_a_plan_that_no_longer_fits_is_replaced_by_one_that_needs_its_own_approv
     stale = responding.plan(name)
     planned = journal.read(name).plan
     assert planned is not None
-    observed = {**planned.observed, "signed_size": planned.observed["signed_size"] - 1}
+    observed = {**planned.observed, "production_oid": 1}
     other = _replan(name, observed=observed)
     before = responding.production()
 
     responding.decide(name, other, "approve")
-    responding.until_note(name, "found changes in ['signed_size']")
+    responding.until_note(name, "found changes in ['production_oid']")
     new = responding.plan(name, count=3)
     assert new not in {stale, other}
     assert journal.read(name).stage is Stage.AWAITING_APPROVAL

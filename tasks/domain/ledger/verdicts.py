@@ -1,5 +1,6 @@
 """What a verification says: findings with codes, and one verdict over them."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
@@ -31,9 +32,10 @@ class Code(StrEnum):
     UNSIGNED_TAIL = "UNSIGNED_TAIL"
     LOST = "LOST"
     SOURCE_MISSING = "SOURCE_MISSING"
+    STRAY = "STRAY"
 
 
-INFORMATIONAL = frozenset({Code.UNSIGNED_TAIL})
+INFORMATIONAL = frozenset({Code.UNSIGNED_TAIL, Code.STRAY})
 """Codes that do not speak against the log."""
 
 
@@ -124,9 +126,19 @@ class Verdict:
         """(records altered or slipped in, records missing), by the findings about the table."""
         about = [finding for finding in self.findings if finding.source == "table"]
         return (
-            sum(finding.count for finding in about if finding.code in ALTERED),
-            sum(finding.count for finding in about if finding.code in MISSING),
+            _records(finding for finding in about if finding.code in ALTERED),
+            _records(finding for finding in about if finding.code in MISSING),
         )
+
+
+def _records(findings: Iterable[Finding]) -> int:
+    """How many records they are about: one with two findings is one record."""
+    total, end = 0, 0
+    placed = [one for one in findings if one.first is not None]
+    for first, last in sorted((one.first or 0, (one.first or 0) + one.count) for one in placed):
+        total += max(0, last - max(first, end))
+        end = max(end, last)
+    return total
 
 
 _WORST = (Status.TAMPERED, Status.UNVERIFIABLE, Status.VERIFIED)

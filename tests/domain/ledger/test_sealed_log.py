@@ -328,3 +328,48 @@ def test_a_head_with_a_root_in_loose_base64_is_not_opened():
     loose = text.replace(base64.b64encode(bytes(32)).decode(), "A" * 42 + "B=")
     verdict = verify({"checkpoints/1": SIGNER.sign(loose).encode()})
     assert {finding.code.value for finding in verdict.findings} == {"BAD_CHECKPOINT"}
+
+
+ODD = (
+    "seg/a b.tmp",
+    "seg/\u00fc",
+    "seg/new\nline",
+    "checkpoints/300.old",
+    "seg/0-300.jsonl.zst.tmp",
+)
+
+
+def as_informational(verdict):
+    assert verdict.status is VERIFIED
+    return [(each.code.value, each.first, each.count) for each in verdict.findings]
+
+
+def test_names_that_no_sealer_writes_are_a_finding_and_stop_nothing(directory):
+    for path in ODD:
+        (directory / path).write_bytes(b"x")
+    (directory / "seg/odd folder").mkdir()
+    (directory / "seg/odd folder/inner").write_bytes(b"x")
+    in_directory = verify_log(DirectoryLog(directory), SIGNER.verifier, ORIGIN)
+    assert as_informational(in_directory) == [("STRAY", None, 5), ("STRAY", None, 1)]
+    in_store = verify(FILES | dict.fromkeys(ODD, b"x"))
+    assert as_informational(in_store) == [("STRAY", None, 4), ("STRAY", None, 1)]
+    for finding in (*in_directory.findings, *in_store.findings):
+        assert finding.detail.isascii()
+        assert finding.detail.isprintable()
+    assert "a b.tmp" in in_directory.findings[0].detail
+
+
+def test_a_folder_that_is_nested_without_end_is_a_finding(directory):
+    inner = directory / "seg"
+    for _ in range(40):
+        inner /= "d" * 20
+        inner.mkdir()
+    verdict = verify_log(DirectoryLog(directory), SIGNER.verifier, ORIGIN)
+    assert as_informational(verdict) == [("STRAY", None, 1)]
+
+
+def test_thousands_of_odd_names_are_one_short_finding():
+    odd = {f"seg/{'x' * 500}{number}": b"" for number in range(3000)}
+    (finding,) = verify(FILES | odd).findings
+    assert finding.count == 3000
+    assert len(finding.detail) < 600

@@ -1,7 +1,11 @@
 """The snapshot that gates every change: complete, locked, found again, and not to be removed."""
 
 import json
+import os
+import resource
+import tempfile
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import zstandard
@@ -11,9 +15,13 @@ from deployments.lab.s3 import EVIDENCE
 from tasks.clients.errors import Malformed
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import NotProven
+from tasks.domain.ledger import Status
+from tasks.domain.restore import incident_suffix
 from tasks.settings import StoreSettings
 from tasks.work.evidence import Item, evidence_is_sealed, seal_snapshot
-from tests.tasks.recovery.conftest import SIZE, Patient
+from tasks.work.log_store import ObjectLog
+from tasks.work.verification import verify_log
+from tests.tasks.recovery.conftest import ORIGIN, SIZE, Patient
 
 pytestmark = pytest.mark.components
 
@@ -186,3 +194,49 @@ def test_evidence_is_locked_for_the_days_of_the_settings(
     head = store.head(EVIDENCE, items[-1].key)
     assert head.retain_until is not None
     assert timedelta(days=2, hours=23) < head.retain_until - head.modified < timedelta(days=4)
+
+
+def test_a_name_that_is_no_segment_stops_neither_evidence_nor_verification(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    client = patient.servers.s3.client("operator")
+    client.create_bucket(Bucket="odd-names")
+    for file in patient.log.rglob("*"):
+        if file.is_file():
+            key = f"log/{file.relative_to(patient.log)}"
+            client.put_object(Bucket="odd-names", Key=key, Body=file.read_bytes())
+    for odd in ("log/seg/\u00fc", "log/seg/a b.tmp", "log/checkpoints/2600 (copy)"):
+        client.put_object(Bucket="odd-names", Key=odd, Body=b"x")
+    client.close()
+    log = ObjectLog(store, "odd-names", "log")
+    reader = patient.servers.postgres.dsn("audit_reader", "rlhf_audit")
+
+    verdict = verify_log(log, patient.site.verifier, ORIGIN)
+    items = seal_snapshot(incident, reader, log, patient.head(), store, store_settings)
+
+    assert verdict.status is Status.VERIFIED
+    assert [(each.code.value, each.count) for each in verdict.findings] == [
+        ("STRAY", 2),
+        ("STRAY", 1),
+    ]
+    names = {item.name for item in items}
+    assert {"segment 0-2600.jsonl.zst", "segment a b.tmp", "damaged table"} <= names
+    missing = json.loads(store.get(EVIDENCE, items[-1].key))["missing"]
+    assert missing == ["1 names among the segments that cannot be read: 'seg/\\xfc'"]
+
+
+def test_segments_pass_through_a_file_and_never_whole_through_memory(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    with (patient.log / "seg/0-65536.jsonl.zst").open("wb") as large:
+        large.truncate(300 * 1024 * 1024)
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    items = sealed(patient, incident, store, store_settings)
+
+    more = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - held  # KiB
+    assert more < 250 * 1024
+    assert 300 * 1024 * 1024 in {item.size for item in items}
+    top = Path(tempfile.gettempdir()) / f"runbook-{os.getuid()}"
+    assert top.is_dir()
+    assert not (top / incident_suffix(incident)).exists()

@@ -1,5 +1,6 @@
 """The swap: once, whole or undone, and no acknowledged row lost by it."""
 
+import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -10,20 +11,22 @@ import psycopg
 import pytest
 
 from deployments.lab.audit_appender import Appender, Unavailable
-from deployments.lab.dataset import events
-from tasks.clients.errors import Conflict, Denied
+from deployments.lab.dataset import events, rows
+from tasks.clients.errors import Conflict, Denied, Transient
 from tasks.domain.carry_over import WritersHead
 from tasks.domain.errors import LockLost, NotProven
-from tasks.domain.ledger import Status, is_tombstone
+from tasks.domain.ledger import Status, Verdict, is_tombstone
 from tasks.work.carry_over import carry_bulk, losses_of
 from tasks.work.recovery import Mark, Stage
-from tasks.work.swap import swap
+from tasks.work.sealing import seal
+from tasks.work.swap import SealedMeanwhile, swap
 from tasks.work.verification import verify_table
 from tests.tasks.recovery.conftest import (
     INCIDENT,
     NAMES,
     ORIGIN,
     SIGNED,
+    SIGNER,
     SIZE,
     Patient,
     unfenced,
@@ -86,6 +89,24 @@ def doors(patient: Patient) -> dict[str, bool]:
     with patient.servers.postgres.connect() as admin:
         query = "SELECT datname, datallowconn FROM pg_database WHERE datname LIKE 'rlhf%'"
         return dict(admin.execute(query).fetchall())
+
+
+def comment_of(patient: Patient, name: str) -> str:
+    with patient.servers.postgres.connect() as admin:
+        query = "SELECT shobj_description(oid, 'pg_database') FROM pg_database WHERE datname = %s"
+        row = admin.execute(query, (name,)).fetchone()
+    return row[0] or "" if row else ""
+
+
+def verdict_of(patient: Patient) -> Verdict:
+    dsn = patient.servers.postgres.dsn("audit_reader", NAMES.production)
+    return verify_table(dsn, patient.site.log, patient.site.verifier, ORIGIN)
+
+
+def sealed_further(patient: Patient) -> int:
+    """The hourly sealing, on production as it is."""
+    dsn = patient.servers.postgres.dsn("sealer", NAMES.production)
+    return seal(dsn, patient.site.log, SIGNER, ORIGIN).checkpoint.size
 
 
 def test_the_restored_database_takes_the_name_and_the_damaged_one_is_kept_closed(
@@ -355,3 +376,160 @@ def test_a_lost_database_is_put_back_by_one_rename(patient: Patient) -> None:
     assert patient.databases() == {NAMES.production}
     assert len(patient.stored()) == SIZE
     assert losses_of(patient.site).records == SIZE - SIGNED
+
+
+def test_a_log_sealed_between_restore_and_swap_is_served_up_to_its_newest_head(
+    patient: Patient,
+) -> None:
+    patient.hurt("UPDATE audit_records SET record = 'x' WHERE seq = 5")
+    patient.restore()
+    carry_bulk(patient.site, patient.writers_head, unfenced)
+    assert sealed_further(patient) == SIZE
+
+    swap(patient.site, patient.writers_head, unfenced)
+
+    verdict = verdict_of(patient)
+    assert (verdict.status, verdict.signed) == (Status.VERIFIED, SIZE)
+    assert patient.stored() == patient.expected()
+    mark = Mark.of(comment_of(patient, NAMES.production))
+    assert mark is not None
+    assert (mark.signed, mark.root) == (SIZE, verdict.root)
+
+
+def test_rows_cut_off_after_they_were_sealed_come_back_from_the_segments(patient: Patient) -> None:
+    patient.restore()
+    sealed_further(patient)
+    patient.hurt("DELETE FROM audit_records WHERE seq >= 2990")
+
+    swap(patient.site, lambda: patient.writers_head(2990), unfenced)  # they began anew on it
+
+    verdict = verdict_of(patient)
+    assert (verdict.status, verdict.signed) == (Status.VERIFIED, SIZE)
+    assert patient.stored() == patient.expected()
+    assert losses_of(patient.site).records == 0
+
+
+def test_newly_signed_rows_that_are_nowhere_stop_the_swap_before_production_is_touched(
+    patient: Patient,
+) -> None:
+    patient.restore()
+    sealed_further(patient)
+    patient.hurt("DELETE FROM audit_records WHERE seq >= 2990")
+    shutil.rmtree(patient.log / "seg")
+
+    with pytest.raises(NotProven, match=r"LOST: signed records 2990\.\.2999"):
+        swap(patient.site, lambda: patient.writers_head(2990), unfenced)
+
+    assert doors(patient) == {NAMES.production: True, NAMES.scratch: True}
+    assert comment_of(patient, NAMES.production) == "the audit trail"
+
+
+def test_a_seal_while_writers_stand_still_begins_the_swap_again(patient: Patient) -> None:
+    patient.restore()
+    fences = 0
+
+    def fence() -> None:
+        nonlocal fences
+        fences += 1
+        if fences == 4:  # the writers wait, production is about to be closed
+            sealed_further(patient)
+
+    swap(patient.site, patient.writers_head, fence)
+
+    assert fences > 5
+    verdict = verdict_of(patient)
+    assert (verdict.status, verdict.signed) == (Status.VERIFIED, SIZE)
+    assert patient.stored() == patient.expected()
+
+
+def test_checkpoints_that_vanished_since_the_restore_stop_the_swap(patient: Patient) -> None:
+    sealed_further(patient)
+    patient.restore()
+    (patient.log / f"checkpoints/{SIZE}").unlink()
+
+    with pytest.raises(NotProven, match="checkpoints were removed"):
+        swap(patient.site, patient.writers_head, unfenced)
+
+    assert doors(patient) == {NAMES.production: True, NAMES.scratch: True}
+
+
+def test_a_swap_that_is_overtaken_by_every_seal_is_undone_and_says_so(patient: Patient) -> None:
+    patient.restore()
+    newer = rows(SIZE + 6, 7, ORIGIN)[SIZE:]
+    left = iter(newer)
+
+    def ask() -> WritersHead:
+        row = next(left)
+        patient.hurt(
+            "INSERT INTO audit_records (seq, record, leaf, event_type) VALUES (%s, %s, %s, %s)",
+            *(row.seq, row.record, row.leaf, row.event_type),
+        )
+        return WritersHead(sealed_further(patient), row.leaf)
+
+    with pytest.raises(SealedMeanwhile, match="production is as it was"):
+        swap(patient.site, ask, unfenced)
+
+    assert doors(patient) == {NAMES.production: True, NAMES.scratch: True}
+    assert comment_of(patient, NAMES.production) == "the audit trail"
+    swap(patient.site, lambda: WritersHead(SIZE + 6, newer[-1].leaf), unfenced)
+    verdict = verdict_of(patient)
+    assert (verdict.status, verdict.signed) == (Status.VERIFIED, SIZE + 6)
+
+
+def test_an_admin_connection_that_drops_in_the_middle_leaves_production_open(
+    patient: Patient,
+) -> None:
+    patient.restore()
+    fences = 0
+
+    def fence() -> None:
+        nonlocal fences
+        fences += 1
+        if fences == 5:  # production is closed, the renames come next
+            assert not doors(patient)[NAMES.production]
+            patient.servers.admin(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE usename = 'audit_recovery'"
+            )
+
+    with pytest.raises(Transient):
+        swap(patient.site, patient.writers_head, fence)
+
+    assert fences > 5
+    assert doors(patient) == {NAMES.production: True, NAMES.scratch: True}
+    assert comment_of(patient, NAMES.production) == "the audit trail"
+    assert patient.stored() == patient.expected()
+    swap(patient.site, patient.writers_head, unfenced)
+    assert in_service(patient)
+
+
+@pytest.mark.parametrize("point", [4, 5], ids=["before-closing", "before-renaming"])
+@pytest.mark.parametrize("name", [NAMES.production, NAMES.scratch])
+def test_a_thawed_holder_renames_and_closes_no_other_database_under_the_name(
+    patient: Patient, point: int, name: str
+) -> None:
+    patient.restore()
+    fences = 0
+
+    def fence() -> None:
+        nonlocal fences
+        fences += 1
+        if fences == point:  # frozen here, while another took the name
+            with patient.servers.postgres.connect() as admin:
+                admin.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s",
+                    (name,),
+                )
+                time.sleep(0.2)
+                admin.execute(f"ALTER DATABASE {name} RENAME TO rlhf_audit_elsewhere")
+                admin.execute(f"CREATE DATABASE {name} OWNER audit_owner")
+        elif fences > point:
+            raise LockLost("a newer holder")
+
+    with pytest.raises((Conflict, Transient, LockLost)):
+        swap(patient.site, patient.writers_head, fence)
+
+    found = doors(patient)
+    assert found[name]
+    assert set(found) == {NAMES.production, NAMES.scratch, "rlhf_audit_elsewhere"}
+    assert comment_of(patient, name) == ""
