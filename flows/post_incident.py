@@ -1,9 +1,9 @@
 """Runbook: Post-Incident Procedures. What only people know is asked for in the report."""
 
 from prefect import flow
-from tasks.evidence import write_report
 
 from tasks.artifacts import link_report
+from tasks.evidence import write_report
 
 
 @flow(name="post-incident", flow_run_name="report {incident_id}", persist_result=False)

@@ -22,6 +22,7 @@ IN_WORDS = {
     Code.LOST: "lost",
     Code.SEQ_MISMATCH: "numbered wrongly",
     Code.UNSIGNED_TAIL: "not yet signed",
+    Code.STRAY: "files that are not of the log",
 }
 """Codes as a plain participle after a number of records; the others are named by their code."""
 

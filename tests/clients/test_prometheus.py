@@ -74,6 +74,8 @@ def test_no_alerts_are_none() -> None:
         b'{"data": {"alerts": null}}',
         b'{"data": {"alerts": {"state": "firing"}}}',
         b'{"data": {"alerts": "firing"}}',
+        b'{"data": {"alerts": {}}}',
+        b'{"data": {"alerts": ""}}',
         alerts(7),
         alerts({"state": "firing"}),
         alerts({"state": "firing", "labels": ["alertname"]}),

@@ -188,10 +188,10 @@ def test_any_changed_bit_of_a_leaf_changes_the_root(index, bit):
     assert tree_root([*MANY[:index], bytes(changed), *MANY[index + 1 :]]) != TREE.root()
 
 
-def test_the_root_of_fifty_thousand_leaves_takes_well_under_a_tenth_of_a_second():
+def test_the_root_of_fifty_thousand_leaves_takes_a_fraction_of_a_second():
     data = os.urandom(50_000 * 32)
     fastest = min(_seconds(tree_root, data) for _ in range(3))
-    assert fastest < 0.1
+    assert fastest < 0.3  # 0.02 on an idle machine
 
 
 def test_leaf_hashes_of_a_batch_are_those_of_its_lines():
