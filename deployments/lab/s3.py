@@ -167,9 +167,14 @@ class ObjectServer:
         ]
 
     def _is_ready(self) -> bool:
+        """Buckets are listed and objects read: after a restart the second comes later."""
         client = self.client("operator")
         try:
-            client.list_buckets()
+            for bucket in client.list_buckets()["Buckets"]:
+                listed = client.list_objects_v2(Bucket=bucket["Name"], MaxKeys=1)
+                for stored in listed.get("Contents", ()):
+                    place = {"Bucket": bucket["Name"], "Key": stored["Key"]}
+                    client.get_object(**place, Range="bytes=0-0")["Body"].read()
         except (BotoCoreError, ClientError):
             return False
         finally:

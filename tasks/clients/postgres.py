@@ -74,7 +74,8 @@ def connect(
     `timeout_seconds` bounds connecting, `statement_seconds` each statement (None: no bound, for
     bulk work). Without autocommit the body is one transaction, committed when it ends well.
     """
-    where = describe(dsn)
+    with translated("read the DSN"):
+        where = describe(dsn)
     bound = 0 if statement_seconds is None else round(statement_seconds * 1000)
     with translated(f"{where}: connect"):
         connection = psycopg.connect(
