@@ -64,7 +64,7 @@ def dry_run(backups: int, unusable: int, numbers: RestoreNumbers, head_size: int
     missing = numbers.lost_at_most
     lines = [
         f"{backups} backups found, {unusable} of them unusable",
-        f"signed head: {head_size} records; it continues the anchor",
+        f"signed head: {head_size} records; it contradicts no anchor that was kept",
         f"would restore {numbers.from_backup} records from the backup",
         f"would add {numbers.from_segments} records from sealed segments",
         f"would carry over up to {numbers.unsigned_tail} unsigned records, {missing} missing now",

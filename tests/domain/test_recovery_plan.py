@@ -92,7 +92,7 @@ def test_a_dry_run_says_what_was_found_and_what_would_be_left() -> None:
     lines = dry_run(3, 1, NUMBERS, 1000)
     assert lines == [
         "3 backups found, 1 of them unusable",
-        "signed head: 1000 records; it continues the anchor",
+        "signed head: 1000 records; it contradicts no anchor that was kept",
         "would restore 900 records from the backup",
         "would add 100 records from sealed segments",
         "would carry over up to 20 unsigned records, 2 missing now",
