@@ -18,9 +18,10 @@ from deployments.exits import COULD_NOT_TELL, GOOD
 from tasks.clients import audit_api, cache, http, postgres, prometheus, slack
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import RunbookError
-from tasks.domain.ledger import NoteSigner, NoteVerifier
+from tasks.domain.ledger import NoteSigner
 from tasks.settings import settings
-from tasks.work.log_store import ObjectLog, latest_head
+from tasks.work.log_heads import latest_head
+from tasks.work.log_store import ObjectLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,7 +111,7 @@ def _sealed_log() -> str:
     if not ledger.log_key:
         raise NotConfigured("set RUNBOOK_LEDGER__LOG_KEY to the sealer's public key")
     log = ObjectLog(ObjectStore(store), store.backups_bucket, store.audit_prefix)
-    head = latest_head(log, NoteVerifier.parse(ledger.log_key), ledger.origin)
+    head = latest_head(log, ledger.read_trust())
     return f"signed head of size {head.checkpoint.size:,}"
 
 

@@ -13,7 +13,7 @@ from deployments import terminal
 from deployments.exits import BAD, COULD_NOT_TELL, GOOD
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import BadInput
-from tasks.domain.ledger import NoteVerifier, Status, Verdict
+from tasks.domain.ledger import Status, Trust, Verdict
 from tasks.domain.untrusted import visible
 from tasks.settings import settings
 from tasks.work import verification
@@ -32,14 +32,7 @@ def run(
     json_file: Path | None,
 ) -> int:
     """Verify, print the verdict, write `json_file`; the exit code."""
-    key = log_key or settings().ledger.log_key
-    if not key:
-        raise BadInput(
-            "expected the sealer's public key, found none: give --log-key, or set "
-            "RUNBOOK_LEDGER__LOG_KEY; without it nothing can be proven"
-        )
-    verifier = NoteVerifier.parse(key)
-    name = origin or settings().ledger.origin
+    trust = _trust(log_key, origin)
     if source.startswith(("postgresql://", "postgres://")):
         _check_url(source)
         log = _log(sealed_log) if sealed_log else _configured_log()
@@ -47,15 +40,21 @@ def run(
             verdict = verification.verify_table(
                 source,
                 log,
-                verifier,
-                name,
+                trust,
                 progress=lambda done, total: status.update(f"verified {done:,} of {total:,}"),
             )
     else:
-        verdict = verification.verify_log(_log(source), verifier, name)
+        verdict = verification.verify_log(_log(source), trust)
     _print(verdict)
     terminal.write_json(json_file, verdict.as_json())
     return _EXIT[verdict.status]
+
+
+def _trust(log_key: str | None, origin: str | None) -> Trust:
+    ledger = settings().ledger
+    if log_key:
+        return Trust.in_key(log_key, origin or ledger.origin)
+    return ledger.read_trust()
 
 
 def _check_url(source: str) -> None:

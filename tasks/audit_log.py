@@ -5,11 +5,12 @@ from prefect import task
 from tasks.clients.errors import NotFound
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import NotProven
-from tasks.domain.ledger import Checkpoint, Code, Finding, NoteVerifier, Status, Verdict
+from tasks.domain.ledger import Checkpoint, Code, Finding, Status, Trust, Verdict
 from tasks.retries import READ
 from tasks.settings import settings
 from tasks.work import anchors, verification
-from tasks.work.log_store import LogStore, ObjectLog, latest_head
+from tasks.work.log_heads import latest_head
+from tasks.work.log_store import LogStore, ObjectLog
 
 
 def production_target() -> str:
@@ -23,9 +24,9 @@ def sealed_log() -> LogStore:
     return ObjectLog(ObjectStore(store), store.backups_bucket, store.audit_prefix)
 
 
-def log_verifier() -> NoteVerifier:
-    """The sealer's public key."""
-    return NoteVerifier.parse(settings().ledger.log_key)
+def log_trust() -> Trust:
+    """Whose signatures on the log count."""
+    return settings().ledger.read_trust()
 
 
 @task(name="Verify the audit table", tags={"runbook:audit.diagnosis.integrity"}, **READ)
@@ -34,15 +35,14 @@ def verify_audit_table() -> Verdict:
     return verification.verify_table(
         settings().database.reader_dsn.get_secret_value(),
         sealed_log(),
-        log_verifier(),
-        settings().ledger.origin,
+        log_trust(),
     )
 
 
 @task(name="Verify the sealed log", tags={"runbook:audit.diagnosis.merkle"}, **READ)
 def verify_sealed_log() -> Verdict:
     """Segments and tiles of the object store against the same signed checkpoint."""
-    return verification.verify_log(sealed_log(), log_verifier(), settings().ledger.origin)
+    return verification.verify_log(sealed_log(), log_trust())
 
 
 @task(name="Compare with the anchor", tags={"runbook:audit.diagnosis.merkle"}, **READ)
@@ -51,13 +51,13 @@ def compare_with_anchor() -> Verdict:
 
     Without it a log that was cut back together with its checkpoints would look as signed.
     """
-    log, verifier, origin = sealed_log(), log_verifier(), settings().ledger.origin
-    anchor = anchors.newest(verifier, origin)
+    log, trust = sealed_log(), log_trust()
+    anchor = anchors.newest(trust)
     if anchor is None:
         return Verdict(Status.VERIFIED, "anchor", 0, 0, reason="there is no anchor yet")
     try:
-        head = latest_head(log, verifier, origin)
-        anchors.check(log, head, verifier)
+        head = latest_head(log, trust)
+        anchors.check(log, head, trust)
     except anchors.AnchorBroken as error:
         finding = Finding(error.code, "anchor", detail=str(error)[:300])
         return Verdict(Status.TAMPERED, "anchor", 0, 0, (finding,), reason=str(error)[:300])
@@ -74,4 +74,4 @@ def compare_with_anchor() -> Verdict:
 def advance_anchor(verified: Verdict) -> int:
     """Keep the verified checkpoint outside the patient's blast radius; its size."""
     checkpoint = Checkpoint(verified.origin, verified.signed, bytes.fromhex(verified.root))
-    return anchors.advance(sealed_log(), log_verifier(), checkpoint)
+    return anchors.advance(sealed_log(), log_trust(), checkpoint)

@@ -29,7 +29,8 @@ from tasks.work import (
     swap,
     verification,
 )
-from tasks.work.log_store import ObjectLog, latest_head
+from tasks.work.log_heads import latest_head
+from tasks.work.log_store import ObjectLog
 from tasks.work.scratch import private_scratch
 
 
@@ -93,7 +94,7 @@ def recovery_door(incident: str, target: str) -> Iterator[door.Passage]:
     def observe() -> dict[str, Any]:
         site = _site(incident)
         plan = journal.read(incident).plan
-        head = latest_head(site.log, site.verifier, site.origin)
+        head = latest_head(site.log, site.trust)
         return planning.observed_state(site, head, _planned_backup(plan))
 
     with door.opened(
@@ -124,7 +125,7 @@ def restore_beside_production(passage: door.Passage) -> dict[str, Any]:
     def act(fence: Callable[[], None]) -> tuple[str, dict[str, Any]]:
         site = _site(passage.incident)
         backup = _planned_backup(journal.read(passage.incident).plan)
-        head = latest_head(site.log, site.verifier, site.origin)
+        head = latest_head(site.log, site.trust)
         with private_scratch(passage.incident) as directory:
             archive = catalogue.fetch_backup(
                 _store(), settings().store.backups_bucket, backup, directory
@@ -182,7 +183,7 @@ def verify_restored_log(incident: str) -> dict[str, Any]:
     site = _site(incident)
     store = settings().store
     verdict = verification.verify_table(
-        settings().database.reader_dsn.get_secret_value(), site.log, site.verifier, site.origin
+        settings().database.reader_dsn.get_secret_value(), site.log, site.trust
     )
     if verdict.status is not Status.VERIFIED:
         found = [finding.as_json() for finding in verdict.findings[:5]]

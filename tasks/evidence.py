@@ -7,11 +7,11 @@ from prefect import task
 
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.facts import FactKind
-from tasks.domain.ledger import NoteVerifier
 from tasks.retries import READ
 from tasks.settings import settings
 from tasks.work import evidence, journal, rendering
-from tasks.work.log_store import ObjectLog, latest_head
+from tasks.work.log_heads import latest_head
+from tasks.work.log_store import ObjectLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +32,11 @@ def seal_evidence(incident: str, scope: str) -> int:
     configured = settings()
     store = ObjectStore(configured.store)
     log = ObjectLog(store, configured.store.backups_bucket, configured.store.audit_prefix)
-    verifier = NoteVerifier.parse(configured.ledger.log_key)
     sealed = evidence.seal_snapshot(
         incident,
         configured.database.reader_dsn.get_secret_value(),
         log,
-        latest_head(log, verifier, configured.ledger.origin),
+        latest_head(log, configured.ledger.read_trust()),
         store,
         configured.store,
     )

@@ -11,6 +11,24 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from tasks.domain.errors import BadInput
+from tasks.domain.ledger.trust import MAX_TRUST_BYTES, Trust
+
+
+def read_text(path: Path, limit: int) -> str:
+    """A small text file that a person wrote; BadInput when it is no such file."""
+    try:
+        if not path.is_file():
+            raise BadInput(f"expected a file, found none at {str(path)[:200]!r}")
+        with path.open("rb") as file:
+            data = file.read(limit + 1)
+    except OSError as error:
+        raise BadInput(f"cannot read {str(path)[:200]!r}: {error.strerror}") from error
+    if len(data) > limit:
+        raise BadInput(f"expected at most {limit} bytes in {path.name}, found more")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"expected text in {path.name}, found bytes that are not UTF-8") from error
 
 
 class _Section(BaseModel):
@@ -91,9 +109,23 @@ class LedgerSettings(_Section):
 
     origin: str = Field("rlhf-audit-trail", description="First line of every checkpoint.")
     log_key: str = Field("", description="Verifier key of the sealer: name+hash+base64 (C2SP).")
+    trust_file: Path | None = Field(
+        None, description="TOML with keys, witnesses, quorum; instead of origin and log_key."
+    )
     backup_key: str = Field(
         "", description="Verifier key of backup manifests; empty: the sealer signs them too."
     )
+
+    def read_trust(self) -> Trust:
+        """Whom we believe about the log. Raises BadInput when nobody is named, or not readably."""
+        if self.trust_file is not None:
+            return Trust.parse(read_text(self.trust_file, MAX_TRUST_BYTES))
+        if not self.log_key:
+            raise BadInput(
+                "expected the sealer's public key, found none: set RUNBOOK_LEDGER__TRUST_FILE or "
+                "RUNBOOK_LEDGER__LOG_KEY; without it nothing can be proven"
+            )
+        return Trust.in_key(self.log_key, self.origin)
 
 
 class ResponderSettings(_Section):

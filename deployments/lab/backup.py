@@ -18,6 +18,7 @@ import psycopg
 from deployments.lab.sealer import signer
 from tasks.clients.object_store import ObjectStore
 from tasks.clients.postgres import environment
+from tasks.domain.ledger import sign_note
 from tasks.domain.restore import DUMP_SUFFIX, MANIFEST_SUFFIX, Backup
 from tasks.settings import Settings
 
@@ -57,7 +58,7 @@ def main() -> None:
         content = file.read_bytes()
     backup = Backup(key, len(content), sha256(content).hexdigest(), size, now)
     store.put(settings.store.backups_bucket, key, content)
-    manifest = signer().sign(backup.manifest_text()).encode()
+    manifest = sign_note(backup.manifest_text(), signer()).encode()
     manifest_key = key.removesuffix(DUMP_SUFFIX) + MANIFEST_SUFFIX
     store.put(settings.store.backups_bucket, manifest_key, manifest)
     store.close()

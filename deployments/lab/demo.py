@@ -23,7 +23,7 @@ from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import BadInput, Refused
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident
-from tasks.domain.ledger import NoteVerifier, Status
+from tasks.domain.ledger import Status
 from tasks.settings import settings
 from tasks.work import journal, verification
 from tasks.work.log_store import ObjectLog
@@ -180,8 +180,7 @@ def _judge(lab: Lab, incident: Incident, damage: Damage, began: float) -> outcom
     verdict = verification.verify_table(
         lab.reader_dsn,
         ObjectLog(ObjectStore(store), store.backups_bucket, store.audit_prefix),
-        NoteVerifier.parse(lab.log_key),
-        settings().ledger.origin,
+        settings().ledger.read_trust(),
     )
     return outcome.Judged(
         incident=incident,

@@ -32,7 +32,7 @@ def main() -> None:
         settings.store.audit_prefix,
         retention_days=settings.store.retention_days,
     )
-    result = seal(os.environ["LAB_SEALER_DSN"], log, signer(), settings.ledger.origin)
+    result = seal(os.environ["LAB_SEALER_DSN"], log, signer(), settings.ledger.read_trust())
     store.close()
     print(result.checkpoint.size)
 

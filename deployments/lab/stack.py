@@ -31,10 +31,10 @@ from deployments.lab.services import Service, Writer
 from deployments.lab.state import StateDirectory, private_file
 from deployments.lab.sweeping import sweep
 from tasks.clients.object_store import ObjectStore
-from tasks.domain.ledger import NoteVerifier
 from tasks.settings import settings
 from tasks.work import anchors, people, responder
-from tasks.work.log_store import ObjectLog, latest_head
+from tasks.work.log_heads import latest_head
+from tasks.work.log_store import ObjectLog
 
 __all__ = ["APPROVER", "ORIGIN", "Lab", "Options"]
 
@@ -222,5 +222,5 @@ def _anchor() -> None:
     """What last night's verification of a healthy log has left in the responder's database."""
     store, ledger = settings().store, settings().ledger
     log = ObjectLog(ObjectStore(store), store.backups_bucket, store.audit_prefix)
-    verifier = NoteVerifier.parse(ledger.log_key)
-    anchors.advance(log, verifier, latest_head(log, verifier, ledger.origin).checkpoint)
+    trust = ledger.read_trust()
+    anchors.advance(log, trust, latest_head(log, trust).checkpoint)

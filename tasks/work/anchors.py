@@ -11,13 +11,14 @@ from tasks.domain.ledger import (
     Checkpoint,
     Code,
     MerkleTree,
-    NoteVerifier,
     ProofError,
-    open_checkpoint,
+    Trust,
     verify_consistency,
 )
 from tasks.work import responder
-from tasks.work.log_store import Head, LogStore, open_head, signed_leaves
+from tasks.work.log_heads import Head, open_head
+from tasks.work.log_store import LogStore
+from tasks.work.signed_tree import signed_leaves
 
 _NEWEST = "SELECT note FROM anchors WHERE origin = %s ORDER BY size DESC LIMIT 1"
 _KEEP = "INSERT INTO anchors (origin, size, note) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
@@ -40,23 +41,23 @@ class Anchor:
     note: str
 
 
-def newest(verifier: NoteVerifier, origin: str) -> Anchor | None:
+def newest(trust: Trust) -> Anchor | None:
     """The newest anchor, its signature checked again; None before the first."""
     with responder.connection() as connection:
-        row = connection.execute(_NEWEST, (origin,)).fetchone()
+        row = connection.execute(_NEWEST, (trust.origin,)).fetchone()
     if row is None:
         return None
-    return Anchor(open_checkpoint(row[0], verifier, origin), row[0])
+    return Anchor(trust.open_signed(row[0]).checkpoint, row[0])
 
 
-def check(log: LogStore, head: Head, verifier: NoteVerifier) -> None:
+def check(log: LogStore, head: Head, trust: Trust) -> None:
     """Prove that the signed head continues the anchor (RFC 9162 2.1.4).
 
     Raises AnchorBroken when the head is older than the anchor (rollback) or is not an extension of
     it (fork). Before the first anchor there is nothing to compare with.
     """
     origin = head.checkpoint.origin
-    anchor = newest(verifier, origin)
+    anchor = newest(trust)
     if anchor is None or anchor.checkpoint.size == 0:
         return
     old, new = anchor.checkpoint, head.checkpoint
@@ -79,20 +80,20 @@ def check(log: LogStore, head: Head, verifier: NoteVerifier) -> None:
         ) from error
 
 
-def advance(log: LogStore, verifier: NoteVerifier, verified: Checkpoint) -> int:
+def advance(log: LogStore, trust: Trust, verified: Checkpoint) -> int:
     """Keep the checkpoint as anchor, after proving that it continues the last one; its size.
 
     The caller has verified table and store against exactly this checkpoint: a newer one that was
     signed meanwhile is not anchored before it was verified too.
     """
-    head = open_head(log, verified.size, verifier, verified.origin)
+    head = open_head(log, verified.size, trust)
     if head.checkpoint.root != verified.root:
         raise AnchorBroken(
             Code.FORK,
             f"expected the stored checkpoint {verified.size} of {verified.origin} to be the "
             "verified one, found another root",
         )
-    check(log, head, verifier)
+    check(log, head, trust)
     with responder.connection() as connection:
         connection.execute(_KEEP, (verified.origin, head.checkpoint.size, head.note))
     return head.checkpoint.size

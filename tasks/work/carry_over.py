@@ -32,7 +32,7 @@ from tasks.domain.carry_over import (
     write_tail,
 )
 from tasks.domain.errors import NotProven
-from tasks.domain.ledger import NoteSigner
+from tasks.domain.ledger import NoteSigner, sign_note
 from tasks.work.recovery import SPARE, TABLE, Fence, Site, Stage, has_readable_table
 
 AskHead = Callable[[], WritersHead | None]
@@ -134,14 +134,14 @@ def carry(
     """
     start = _end_of(scratch)
     rows = [*_tail(production, TABLE, start.seq), *_tail(scratch, SPARE, start.seq)]
-    decisions = judge_tail(rows, start, site.origin, head)
+    decisions = judge_tail(rows, start, site.trust.origin, head)
     if not last:
         decisions = decisions[:-_HELD_BACK]
     if not decisions:
         return Carried(0, 0, start.seq)
     written = list(
         write_tail(
-            decisions, start, incident=site.incident, origin=site.origin, at=datetime.now(UTC)
+            decisions, start, incident=site.incident, origin=site.trust.origin, at=datetime.now(UTC)
         )
     )
     fence()
@@ -184,7 +184,7 @@ def losses_of(site: Site) -> LossList:
             tail,
             start,
             incident=site.incident,
-            origin=site.origin,
+            origin=site.trust.origin,
             head=mark.writers_head,
         )
     raise NotProven(
@@ -208,7 +208,7 @@ def seal_losses(
     key = f"evidence/{site.incident}/loss-list-{digest[:16]}.json"
     note_key = key.removesuffix(".json") + ".note"
     store.put(bucket, key, data, retain_until=until)
-    store.put(bucket, note_key, signer.sign(text).encode(), retain_until=until)
+    store.put(bucket, note_key, sign_note(text, signer).encode(), retain_until=until)
     head = store.head(bucket, key)
     return SealedLosses(losses, bucket, key, note_key, digest, head.retain_until or until)
 

@@ -29,7 +29,8 @@ from tasks.domain.holds import Hold
 from tasks.domain.ledger.segments import MAX_STORED_BYTES
 from tasks.settings import StoreSettings
 from tasks.work import journal
-from tasks.work.log_store import Head, LogStore
+from tasks.work.log_heads import Head
+from tasks.work.log_store import LogStore
 from tasks.work.recovery import TABLE
 from tasks.work.scratch import private_scratch
 

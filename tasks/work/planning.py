@@ -13,7 +13,7 @@ from tasks.domain.restore import (
     plan_numbers,
 )
 from tasks.settings import ApiSettings
-from tasks.work.log_store import Head, latest_head
+from tasks.work.log_heads import Head, latest_head
 from tasks.work.recovery import Extent, Site, observe
 
 _LEAF_BYTES = 32
@@ -35,7 +35,7 @@ def look(site: Site, backups: list[Backup], api: ApiSettings) -> Situation:
 
     Raises NotProven when no backup can be proven, or when the head does not continue the anchor.
     """
-    head = latest_head(site.log, site.verifier, site.origin)
+    head = latest_head(site.log, site.trust)
     site.anchored(head)
     size = head.checkpoint.size
     backup = choose_backup(backups, size)

@@ -19,11 +19,12 @@ from tasks.clients import postgres
 from tasks.clients.errors import NotFound
 from tasks.clients.postgres_admin import DatabaseState
 from tasks.domain.carry_over import WritersHead
-from tasks.domain.ledger import NoteVerifier
+from tasks.domain.ledger import Trust
 from tasks.domain.restore import DatabaseNames, database_names
 from tasks.settings import Settings
 from tasks.work import anchors
-from tasks.work.log_store import Head, LogStore
+from tasks.work.log_heads import Head
+from tasks.work.log_store import LogStore
 
 TABLE = "public.audit_records"
 SPARE = "public.audit_recovery_spare"
@@ -132,8 +133,7 @@ class Site:
     owner: str
     needed: Mapping[str, tuple[str, ...]]
     log: LogStore
-    verifier: NoteVerifier
-    origin: str
+    trust: Trust
     anchored: Callable[[Head], None]
     binaries: Path | None = None
     timeout_seconds: float = 5.0
@@ -177,7 +177,7 @@ class Extent:
 def site_of(incident: str, log: LogStore, settings: Settings) -> Site:
     """The site of an incident's recovery, from the settings."""
     database = settings.database
-    verifier = NoteVerifier.parse(settings.ledger.log_key)
+    trust = settings.ledger.read_trust()
     reader = conninfo.conninfo_to_dict(database.reader_dsn.get_secret_value()).get("user")
     readers = {str(reader): ("SELECT",)} if reader else {}
     return Site(
@@ -187,9 +187,8 @@ def site_of(incident: str, log: LogStore, settings: Settings) -> Site:
         owner=database.owner,
         needed=readers | dict.fromkeys(database.writers, ("SELECT", "INSERT")),
         log=log,
-        verifier=verifier,
-        origin=settings.ledger.origin,
-        anchored=lambda head: anchors.check(log, head, verifier),
+        trust=trust,
+        anchored=lambda head: anchors.check(log, head, trust),
         binaries=database.client_binaries,
         timeout_seconds=database.timeout_seconds,
     )

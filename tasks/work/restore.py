@@ -19,15 +19,11 @@ from tasks.domain.errors import NotProven
 from tasks.domain.ledger import HASH_SIZE, Status, Verdict, leaf_hash
 from tasks.domain.ledger.segments import SegmentError
 from tasks.domain.restore import Backup
-from tasks.work.log_store import (
-    Head,
-    LogStore,
-    latest_head,
-    segment_lines,
-    signed_leaves,
-    stored_segments,
-)
+from tasks.work.log_heads import Head, latest_head
+from tasks.work.log_segments import segment_lines, stored_segments
+from tasks.work.log_store import LogStore
 from tasks.work.recovery import TABLE, Fence, Mark, Site, Stage, has_readable_table
+from tasks.work.signed_tree import signed_leaves
 from tasks.work.verification import verify_table
 
 JOBS = 2
@@ -117,7 +113,7 @@ def catch_up(site: Site, admin: Connection[TupleRow], mark: Mark, fence: Fence) 
     The log may have been sealed further since the restore. Nothing is done when it was not.
     Raises NotProven as `restore_beside` does; production is untouched.
     """
-    head = latest_head(site.log, site.verifier, site.origin)
+    head = latest_head(site.log, site.trust)
     if not mark.is_at(head):
         _require_trusted(site, head)
         _complete(site, admin, mark, head, fence)
@@ -337,7 +333,7 @@ def _ranges(wanted: bytearray) -> str:
 
 def _proven(site: Site, head: Head, database: str) -> Verdict:
     """The verdict over the database; NotProven unless it verifies at the whole head."""
-    verdict = verify_table(site.dsn_of(database), site.log, site.verifier, site.origin)
+    verdict = verify_table(site.dsn_of(database), site.log, site.trust)
     if verdict.status is not Status.VERIFIED or verdict.signed < head.checkpoint.size:
         found = "; ".join(
             f"{each.code.value} at {each.first} ({each.count})" for each in verdict.findings[:10]

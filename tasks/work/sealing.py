@@ -22,6 +22,7 @@ from tasks.domain.ledger import (
     MerkleTree,
     NoteSigner,
     RecordError,
+    Trust,
     canonical_line,
     leaf_hash,
     lost_leaf,
@@ -33,14 +34,10 @@ from tasks.domain.ledger.records import links_after
 from tasks.domain.ledger.segments import SEGMENT_LINES, Segment, SegmentError, pack, unpack
 from tasks.domain.ledger.tiles import tile_data, tiles_of
 from tasks.work import audit_table
-from tasks.work.log_store import (
-    Head,
-    LogStore,
-    latest_head,
-    signed_leaves,
-    signed_lines,
-    stored_sizes,
-)
+from tasks.work.log_heads import Head, latest_head, stored_sizes
+from tasks.work.log_segments import signed_lines
+from tasks.work.log_store import LogStore
+from tasks.work.signed_tree import signed_leaves
 
 _SEALING_LOCK = 0x5345414C  # "SEAL": any constant does, it must only be the sealers'
 _PARALLEL_WRITES = 8
@@ -56,7 +53,7 @@ class SealResult:
     added: int
 
 
-def seal(dsn: str, log: LogStore, signer: NoteSigner, origin: str) -> SealResult:
+def seal(dsn: str, log: LogStore, signer: NoteSigner, trust: Trust) -> SealResult:
     """Seal every row that the last checkpoint does not cover. `dsn`: a role that reads the table.
 
     One sealer at a time per database. NotProven, and nothing signed, when the table is shorter
@@ -65,15 +62,15 @@ def seal(dsn: str, log: LogStore, signer: NoteSigner, origin: str) -> SealResult
     """
     with audit_table.reading(dsn) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_SEALING_LOCK,))
-        head = _trusted_head(log, signer, origin)
+        head = _trusted_head(log, trust)
         with audit_table.snapshot(connection):
-            return _seal_from(connection, log, signer, origin, head)
+            return _seal_from(connection, log, signer, trust, head)
 
 
-def _trusted_head(log: LogStore, signer: NoteSigner, origin: str) -> Head | None:
+def _trusted_head(log: LogStore, trust: Trust) -> Head | None:
     if not stored_sizes(log):
         return None
-    head = latest_head(log, signer.verifier, origin)
+    head = latest_head(log, trust)
     if head.refused:
         raise NotProven(
             f"{log}: newer than the good head of {head.checkpoint.size} records there is"
@@ -86,7 +83,7 @@ def _seal_from(
     connection: Connection[TupleRow],
     log: LogStore,
     signer: NoteSigner,
-    origin: str,
+    trust: Trust,
     head: Head | None,
 ) -> SealResult:
     size = head.checkpoint.size if head else 0
@@ -111,7 +108,7 @@ def _seal_from(
     if lines:
         _write_segment(log, Segment(start, len(lines)), lines)
     tree = MerkleTree(old_leaves + b"".join(new_leaves))
-    checkpoint = Checkpoint(origin, tree.size, tree.root())
+    checkpoint = Checkpoint(trust.origin, tree.size, tree.root())
     if head is not None:
         old = head.checkpoint
         proof = tree.consistency_proof(old.size)

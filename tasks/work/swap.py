@@ -24,7 +24,7 @@ from tasks.clients.postgres_admin import DatabaseState
 from tasks.domain.errors import NotProven, PlanStale
 from tasks.work.carry_over import AskHead, Carried, carry, newest, reading_production
 from tasks.work.closing import closing, refuse_superusers, reopen_after_kill, set_doors
-from tasks.work.log_store import latest_head
+from tasks.work.log_heads import latest_head
 from tasks.work.recovery import (
     SPARE,
     TABLE,
@@ -284,7 +284,7 @@ def _without_production(
 
 def _require_current(site: Site, mark: Mark) -> None:
     """No shorter table than the signed one comes into service: the head is still the proven one."""
-    head = latest_head(site.log, site.verifier, site.origin)
+    head = latest_head(site.log, site.trust)
     if not mark.is_at(head):
         raise SealedMeanwhile(
             f"expected the signed head of {mark.signed} records that the restored database is "

@@ -14,36 +14,26 @@ from tasks.clients.errors import Malformed, NotFound
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import (
     INFORMATIONAL,
+    UNDECIDED,
     Code,
     Finding,
     MerkleTree,
     NoteError,
-    NoteVerifier,
     Status,
+    Trust,
     Verdict,
 )
 from tasks.domain.ledger.compare import Comparer, Comparison
 from tasks.domain.ledger.segments import SegmentError, pick, segments_of
 from tasks.domain.ledger.tiles import TILE_WIDTH, tile_data, tiles_of
 from tasks.work import audit_table
-from tasks.work.log_store import (
-    Head,
-    LogStore,
-    latest_head,
-    open_head,
-    refusal,
-    segment_lines,
-    signed_leaves,
-    stored_segments,
-    stored_sizes,
-    strays,
-)
+from tasks.work.log_heads import Head, latest_head, open_head, refusal, stored_sizes
+from tasks.work.log_segments import segment_lines, stored_segments, strays
+from tasks.work.log_store import LogStore
+from tasks.work.signed_tree import signed_leaves
 
 Progress = Callable[[int, int], None]
 """Called with (records done, records signed); done may exceed signed by the unsigned tail."""
-
-_UNDECIDED = frozenset({Code.TILES_BAD, Code.BAD_CHECKPOINT, Code.BAD_SIGNATURE})
-"""Damage of what we judge by: it does not speak against the records, nor for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +71,7 @@ class _Run:
 def verify_table(
     dsn: str,
     log: LogStore,
-    verifier: NoteVerifier,
-    origin: str,
+    trust: Trust,
     progress: Progress | None = None,
 ) -> Verdict:
     """Every row of `audit_records` against the newest head of `log`. `dsn`: a read-only role.
@@ -92,7 +81,7 @@ def verify_table(
     Denied) are raised, because they say nothing about the records.
     """
     began = time.perf_counter()
-    trusted = _trusted(log, verifier, origin, _Run("table", began))
+    trusted = _trusted(log, trust, _Run("table", began))
     if isinstance(trusted, Verdict):
         return trusted
     run = _Run("table", began, trusted.head)
@@ -116,18 +105,16 @@ def verify_table(
     return _judge(run, comparer.finish(), trusted.head.refused)
 
 
-def verify_log(
-    log: LogStore, verifier: NoteVerifier, origin: str, progress: Progress | None = None
-) -> Verdict:
+def verify_log(log: LogStore, trust: Trust, progress: Progress | None = None) -> Verdict:
     """A sealed log by itself: every checkpoint, every tile, every line of every segment."""
     began = time.perf_counter()
-    trusted = _trusted(log, verifier, origin, _Run(log.source, began))
+    trusted = _trusted(log, trust, _Run(log.source, began))
     if isinstance(trusted, Verdict):
         return trusted
     tree = MerkleTree(trusted.leaves)
     beside = [
         *trusted.head.refused,
-        *_check_older_heads(log, verifier, origin, tree),
+        *_check_older_heads(log, trust, tree),
         *_check_tiles(log, tree),
         *strays(log),
     ]
@@ -151,15 +138,15 @@ def verify_log(
     return _judge(_Run(log.source, began, trusted.head), comparer.finish(), tuple(beside))
 
 
-def _trusted(log: LogStore, verifier: NoteVerifier, origin: str, run: _Run) -> _Trusted | Verdict:
+def _trusted(log: LogStore, trust: Trust, run: _Run) -> _Trusted | Verdict:
     """Head and leaves to judge by, or the verdict that there is nothing to judge by."""
     try:
-        head = latest_head(log, verifier, origin)
+        head = latest_head(log, trust)
     except NotFound as error:
         finding = Finding(Code.BAD_CHECKPOINT, log.source, detail=str(error))
         return run.verdict(Status.UNVERIFIABLE, str(error), (finding,), None)
     except NotProven as error:
-        findings = tuple(_check_all_heads(log, verifier, origin))
+        findings = tuple(_check_all_heads(log, trust))
         return run.verdict(Status.UNVERIFIABLE, str(error), findings, None)
     try:
         return _Trusted(head, signed_leaves(log, head.checkpoint))
@@ -169,27 +156,25 @@ def _trusted(log: LogStore, verifier: NoteVerifier, origin: str, run: _Run) -> _
         return run.verdict(Status.UNVERIFIABLE, str(error), (*head.refused, finding), None)
 
 
-def _check_all_heads(log: LogStore, verifier: NoteVerifier, origin: str) -> list[Finding]:
+def _check_all_heads(log: LogStore, trust: Trust) -> list[Finding]:
     """Findings for the newest hundred stored checkpoints, none of which verifies."""
     findings = []
     for size in stored_sizes(log)[-100:]:
         try:
-            open_head(log, size, verifier, origin)
+            open_head(log, size, trust)
         except NoteError as error:
             findings.append(refusal(log, size, error))
     return findings
 
 
-def _check_older_heads(
-    log: LogStore, verifier: NoteVerifier, origin: str, tree: MerkleTree
-) -> list[Finding]:
+def _check_older_heads(log: LogStore, trust: Trust, tree: MerkleTree) -> list[Finding]:
     """Every older checkpoint verifies and is a prefix of the newest: the log only ever grew."""
     findings = []
     for size in stored_sizes(log):
         if size >= tree.size:
             continue
         try:
-            old = open_head(log, size, verifier, origin).checkpoint
+            old = open_head(log, size, trust, witnessed=False).checkpoint
         except NoteError as error:
             findings.append(refusal(log, size, error))
             continue
@@ -236,8 +221,8 @@ def _source_missing(run: _Run, comparer: Comparer, where: str, error: NotFound) 
 def _judge(run: _Run, done: Comparison, beside: tuple[Finding, ...]) -> Verdict:
     signed = run.head.checkpoint.size if run.head else 0
     findings = (*beside, *done.findings)
-    against = [each for each in findings if each.code not in INFORMATIONAL | _UNDECIDED]
-    undecided = [each for each in findings if each.code in _UNDECIDED]
+    against = [each for each in findings if each.code not in INFORMATIONAL | UNDECIDED]
+    undecided = [each for each in findings if each.code in UNDECIDED]
     if against or done.matched != signed:
         codes = ", ".join(sorted({each.code for each in against}))
         reason = f"{done.matched} of {signed} signed records are as signed; found {codes}"

@@ -16,7 +16,7 @@ import pytest
 
 from deployments.lab.stack import Lab, Options
 from tasks.clients.object_store import ObjectStore
-from tasks.domain.ledger import NoteVerifier, Status
+from tasks.domain.ledger import Status
 from tasks.settings import settings
 from tasks.work.log_store import ObjectLog
 from tasks.work.verification import verify_table
@@ -40,10 +40,10 @@ def test_fifty_thousand_records_are_verified_within_the_limit(lab: Lab, tmp_path
     store = settings().store
     objects = ObjectStore(store)
     log = ObjectLog(objects, store.backups_bucket, store.audit_prefix)
-    verifier = NoteVerifier.parse(lab.log_key)
+    trust = settings().ledger.read_trust()
 
     def ours() -> None:
-        verdict = verify_table(lab.reader_dsn, log, verifier, settings().ledger.origin)
+        verdict = verify_table(lab.reader_dsn, log, trust)
         assert (verdict.status, verdict.records) == (Status.VERIFIED, RECORDS)
 
     work = f"verify {RECORDS:,} records"

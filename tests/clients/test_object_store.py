@@ -12,7 +12,7 @@ from tasks.domain.errors import BadInput
 from tasks.domain.ledger import Status
 from tasks.work.log_store import ObjectLog
 from tasks.work.verification import verify_log
-from tests.domain.ledger.sample_log import ORIGIN, SIGNER, chained, sealed_files
+from tests.domain.ledger.sample_log import TRUST, chained, sealed_files
 from tests.object_store_fixture import BUCKET
 
 pytestmark = pytest.mark.components
@@ -127,12 +127,12 @@ def test_a_sealed_log_in_the_object_store_is_verified_and_its_damage_found(objec
         log.write(path, data)
     assert log.paths("checkpoints/") == ["checkpoints/600"]
     assert object_store.head(BUCKET, "audit-logs/checkpoints/600").lock_mode == "COMPLIANCE"
-    verdict = verify_log(log, SIGNER.verifier, ORIGIN)
+    verdict = verify_log(log, TRUST)
     assert (verdict.status, verdict.source, verdict.records) == (Status.VERIFIED, "store", 600)
     damaged = ObjectLog(object_store, BUCKET, "damaged/")
     for path, data in files.items():
         if not path.startswith("seg/"):
             damaged.write(path, data)
-    assert verify_log(damaged, SIGNER.verifier, ORIGIN).status is Status.TAMPERED
+    assert verify_log(damaged, TRUST).status is Status.TAMPERED
     unslashed = ObjectLog(object_store, BUCKET, "audit-logs")
     assert unslashed.paths("checkpoints/") == ["checkpoints/600"]

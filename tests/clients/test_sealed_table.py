@@ -11,11 +11,14 @@ from tasks.clients.errors import Conflict, Denied, Transient
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import GENESIS_PREV, Status, leaf_hash, tombstone_line
 from tasks.work import sealing, verification
-from tasks.work.log_store import DirectoryLog, latest_head, signed_leaves, signed_lines
+from tasks.work.log_heads import latest_head
+from tasks.work.log_segments import signed_lines
+from tasks.work.log_store import DirectoryLog
+from tasks.work.signed_tree import signed_leaves
 from tests.domain.ledger.sample_log import (
-    ORIGIN,
     SIGNER,
-    STRANGER,
+    STRANGERS,
+    TRUST,
     MemoryLog,
     chained,
     plain_leaf,
@@ -31,11 +34,11 @@ AT = datetime(2026, 3, 14, tzinfo=UTC)
 
 
 def seal(database, log, signer=SIGNER):
-    return sealing.seal(database.sealer, log, signer, ORIGIN)
+    return sealing.seal(database.sealer, log, signer, TRUST if signer is SIGNER else STRANGERS)
 
 
 def verify(database, log, progress=None):
-    return verification.verify_table(database.reader, log, SIGNER.verifier, ORIGIN, progress)
+    return verification.verify_table(database.reader, log, TRUST, progress)
 
 
 def codes(verdict):
@@ -74,7 +77,7 @@ def test_a_sealed_table_and_its_log_are_verified(audit_database, tmp_path):
     verdict = verify(audit_database, log)
     assert (verdict.status, verdict.findings) == (Status.VERIFIED, ())
     assert (verdict.records, verdict.bytes) == (600, sum(map(len, LINES)))
-    assert verification.verify_log(log, SIGNER.verifier, ORIGIN).status is Status.VERIFIED
+    assert verification.verify_log(log, TRUST).status is Status.VERIFIED
 
 
 def test_the_sealer_writes_what_a_writer_after_the_specifications_does(sealed):
@@ -83,7 +86,7 @@ def test_the_sealer_writes_what_a_writer_after_the_specifications_does(sealed):
     assert set(log.files) == set(expected)
     segments = [path for path in expected if path.startswith("seg/")]
     assert all(log.files[path] == expected[path] for path in expected if path not in segments)
-    head = latest_head(log, SIGNER.verifier, ORIGIN)
+    head = latest_head(log, TRUST)
     assert [line for _, line in signed_lines(log, head.checkpoint, 0, 600)] == LINES
 
 
@@ -106,7 +109,7 @@ def test_growth_is_sealed_step_by_step_into_one_history(audit_database):
         "checkpoints/257",
         "checkpoints/600",
     ]
-    assert verification.verify_log(log, SIGNER.verifier, ORIGIN).status is Status.VERIFIED
+    assert verification.verify_log(log, TRUST).status is Status.VERIFIED
 
 
 def test_rows_newer_than_the_head_are_told_but_not_held_against_the_table(sealed):
@@ -186,9 +189,7 @@ def test_a_server_that_cannot_be_asked_is_an_error_not_a_verdict(sealed):
     with pytest.raises(Denied):
         verify(database, log)
     with pytest.raises(Transient):
-        verification.verify_table(
-            "postgresql://nobody@127.0.0.1:1/none", log, SIGNER.verifier, ORIGIN
-        )
+        verification.verify_table("postgresql://nobody@127.0.0.1:1/none", log, TRUST)
 
 
 def test_without_a_trusted_head_the_table_is_unverifiable(sealed):
@@ -201,7 +202,7 @@ def test_without_a_trusted_head_the_table_is_unverifiable(sealed):
         verdict = verify(database, MemoryLog(files))
         assert verdict.status is Status.UNVERIFIABLE
         assert {finding.code.value for finding in verdict.findings} == {code}
-    verdict = verification.verify_table(database.reader, log, STRANGER.verifier, ORIGIN)
+    verdict = verification.verify_table(database.reader, log, STRANGERS)
     assert verdict.status is Status.UNVERIFIABLE
     assert {finding.code.value for finding in verdict.findings} == {"BAD_SIGNATURE"}
 
@@ -260,7 +261,7 @@ def test_an_altered_signed_row_does_not_leak_into_later_segments(sealed):
     database.run("UPDATE audit_records SET record = %s WHERE seq = 17", EVIL)
     database.add(chained(610, LINES)[600:], 600)
     seal(database, log)
-    assert verification.verify_log(log, SIGNER.verifier, ORIGIN).status is Status.VERIFIED
+    assert verification.verify_log(log, TRUST).status is Status.VERIFIED
     assert codes(verify(database, log)) == {("MODIFIED", 17, 1)}
 
 
@@ -290,12 +291,12 @@ def test_a_sealer_killed_at_any_write_leaves_the_old_head_and_the_next_run_compl
     for writes in range(12):
         crashed = CrashingLog(log.files, writes)
         try:
-            sealing.seal(database.sealer, crashed, SIGNER, ORIGIN)
+            sealing.seal(database.sealer, crashed, SIGNER, TRUST)
         except KeyboardInterrupt:
-            assert latest_head(crashed, SIGNER.verifier, ORIGIN).checkpoint.size == 600
+            assert latest_head(crashed, TRUST).checkpoint.size == 600
         crashed.writes = 1000
         assert seal(database, crashed).checkpoint.size == 900
-        again = verification.verify_log(crashed, SIGNER.verifier, ORIGIN)
+        again = verification.verify_log(crashed, TRUST)
         assert (again.status, again.signed) == (Status.VERIFIED, 900)
 
 
@@ -344,9 +345,7 @@ def test_fifty_thousand_records_are_verified_within_a_second(audit_database):
         fastest = min(fastest, time.perf_counter() - began)
         assert verdict.status is Status.VERIFIED
     assert fastest < 1.0
-    assert (
-        len(signed_leaves(log, latest_head(log, SIGNER.verifier, ORIGIN).checkpoint)) == 1_600_000
-    )
+    assert len(signed_leaves(log, latest_head(log, TRUST).checkpoint)) == 1_600_000
 
 
 def test_a_log_of_more_than_one_segment_goes_on_in_aligned_blocks(audit_database):
@@ -361,7 +360,7 @@ def test_a_log_of_more_than_one_segment_goes_on_in_aligned_blocks(audit_database
         "seg/0-65536.jsonl.zst",
         "seg/65536-4.jsonl.zst",
     ]
-    checkpoint = latest_head(log, SIGNER.verifier, ORIGIN).checkpoint
+    checkpoint = latest_head(log, TRUST).checkpoint
     assert [seq for seq, _ in signed_lines(log, checkpoint, 65_534, 65_538)] == [
         65_534,
         65_535,
@@ -369,4 +368,4 @@ def test_a_log_of_more_than_one_segment_goes_on_in_aligned_blocks(audit_database
         65_537,
     ]
     assert lines[0].startswith(b'{"_prev":"' + GENESIS_PREV.encode())
-    assert verification.verify_log(log, SIGNER.verifier, ORIGIN).status is Status.VERIFIED
+    assert verification.verify_log(log, TRUST).status is Status.VERIFIED

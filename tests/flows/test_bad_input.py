@@ -8,7 +8,7 @@ from deployments.lab.s3 import BACKUPS
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Stage
-from tasks.domain.ledger import NoteSigner, NoteVerifier
+from tasks.domain.ledger import NoteSigner, NoteVerifier, sign_note
 from tasks.settings import settings
 from tasks.work import journal
 from tasks.work.backups import list_backups
@@ -47,7 +47,7 @@ def test_a_checkpoint_that_somebody_else_signed_leaves_the_incident_to_a_person(
     newest = f"{prefix}checkpoints/{lab.sealed_size}"
     note = store.get_object(Bucket=BACKUPS, Key=newest)["Body"].read().decode()
     text = note.partition("\n\n")[0] + "\n"
-    forged = NoteSigner.generate(lab.sealers_signer().name).sign(text)
+    forged = sign_note(text, NoteSigner.generate(lab.sealers_signer().name))
     for key in _checkpoints(store, prefix):
         store.put_object(Bucket=BACKUPS, Key=key, Body=forged.encode())
     store.close()

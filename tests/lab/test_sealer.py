@@ -11,10 +11,11 @@ from deployments.lab.postgres import binaries
 from deployments.lab.stack import ORIGIN, Lab
 from tasks.clients.errors import Denied
 from tasks.clients.object_store import ObjectStore
-from tasks.domain.ledger import NoteVerifier, open_note
+from tasks.domain.ledger import NoteVerifier, Trust, open_note
 from tasks.domain.restore import read_manifest
 from tasks.settings import settings
-from tasks.work.log_store import ObjectLog, latest_head
+from tasks.work.log_heads import latest_head
+from tasks.work.log_store import ObjectLog
 from tests.conftest import RECORDS
 
 pytestmark = pytest.mark.components
@@ -42,13 +43,13 @@ def test_the_log_is_sealed_to_its_end_and_sealing_goes_on(patient: Lab, api: htt
     store = settings().store
     objects = ObjectStore(store)
     log = ObjectLog(objects, store.backups_bucket, store.audit_prefix)
-    verifier = NoteVerifier.parse(patient.log_key)
-    assert latest_head(log, verifier, ORIGIN).checkpoint.size == RECORDS
+    trust = Trust.in_key(patient.log_key, ORIGIN)
+    assert latest_head(log, trust).checkpoint.size == RECORDS
     source = events(8)
     batch = {"events": [next(source) for _ in range(30)]}
     assert api.post("/api/v1/audit/records", json=batch).status_code == 200
     assert patient.seal_now() == RECORDS + 30
-    assert latest_head(log, verifier, ORIGIN).checkpoint.size == RECORDS + 30
+    assert latest_head(log, trust).checkpoint.size == RECORDS + 30
     objects.close()
 
 

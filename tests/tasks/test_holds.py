@@ -13,10 +13,11 @@ from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import Held
 from tasks.domain.facts import FactKind
 from tasks.domain.holds import Hold
-from tasks.domain.ledger import NoteVerifier
+from tasks.domain.ledger import Trust
 from tasks.settings import settings
 from tasks.work import evidence, journal
-from tasks.work.log_store import ObjectLog, latest_head
+from tasks.work.log_heads import latest_head
+from tasks.work.log_store import ObjectLog
 from tests.tasks.passing import Change, pass_with, refused, steps, through
 from tests.tasks.proposals import FIRST, SECOND, TARGET, approved
 
@@ -41,7 +42,7 @@ class Custody:
     def seal(self, incident: str) -> list[dict[str, Any]]:
         """The product's own sealing of the production table, journaled as its task does."""
         log = ObjectLog(self.store, settings().store.backups_bucket, settings().store.audit_prefix)
-        head = latest_head(log, NoteVerifier.parse(self.lab.log_key), ORIGIN)
+        head = latest_head(log, Trust.in_key(self.lab.log_key, ORIGIN))
         sealed = evidence.seal_snapshot(
             incident, self.lab.reader_dsn, log, head, self.store, settings().store
         )

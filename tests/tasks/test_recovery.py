@@ -20,7 +20,8 @@ from tasks.settings import settings
 from tasks.work import planning, responder
 from tasks.work.backups import fetch_backup, list_backups
 from tasks.work.carry_over import carry_bulk, losses_of
-from tasks.work.log_store import ObjectLog, latest_head
+from tasks.work.log_heads import latest_head
+from tasks.work.log_store import ObjectLog
 from tasks.work.recovery import Site, observe, site_of
 from tasks.work.restore import Restored, restore_beside
 from tasks.work.swap import Swapped, swap
@@ -52,7 +53,7 @@ def recover(site: Site, directory: Path) -> tuple[Restored, Swapped]:
     objects = ObjectStore(store)
     keys = [NoteVerifier.parse(settings().ledger.backup_key or settings().ledger.log_key)]
     backups = list_backups(objects, store.backups_bucket, store.database_prefix, keys)
-    head = latest_head(site.log, site.verifier, site.origin)
+    head = latest_head(site.log, site.trust)
     backup = choose_backup(backups, head.checkpoint.size)
     archive = fetch_backup(objects, store.backups_bucket, backup, directory)
     restored = restore_beside(site, backup, archive, head, unfenced)
@@ -62,7 +63,7 @@ def recover(site: Site, directory: Path) -> tuple[Restored, Swapped]:
 
 def verified(site: Site) -> bool:
     reader = settings().database.reader_dsn.get_secret_value()
-    verdict = verify_table(reader, site.log, site.verifier, site.origin)
+    verdict = verify_table(reader, site.log, site.trust)
     return verdict.status is Status.VERIFIED
 
 
@@ -90,11 +91,15 @@ def test_the_labs_faults_are_recovered_to_the_signed_log(
 def test_a_log_that_was_rolled_back_behind_the_anchor_is_not_restored_to(
     patient: Lab, site: Site, tmp_path: Path
 ) -> None:
-    removed = Checkpoint(site.origin, patient.sealed_size + 1, b"\x07" * 32)
+    removed = Checkpoint(site.trust.origin, patient.sealed_size + 1, b"\x07" * 32)
     with responder.connection() as connection:
         connection.execute(
             "INSERT INTO anchors (origin, size, note) VALUES (%s, %s, %s)",
-            (site.origin, removed.size, sign_checkpoint(removed, patient.signers[site.origin])),
+            (
+                site.trust.origin,
+                removed.size,
+                sign_checkpoint(removed, patient.signers[removed.origin]),
+            ),
         )
     before = observe(site, 0)
 

@@ -3,7 +3,6 @@
 from tasks.domain.ledger.checkpoints import (
     Checkpoint,
     CheckpointError,
-    open_checkpoint,
     parse_checkpoint,
     sign_checkpoint,
 )
@@ -15,12 +14,20 @@ from tasks.domain.ledger.hashing import (
     node_hash,
     tree_root,
 )
-from tasks.domain.ledger.notes import (
+from tasks.domain.ledger.note_keys import (
+    KeyType,
     NoteError,
     NoteSignatureError,
     NoteSigner,
     NoteVerifier,
+)
+from tasks.domain.ledger.notes import (
+    Signature,
+    note_text,
     open_note,
+    sign_note,
+    signature_line,
+    signatures,
 )
 from tasks.domain.ledger.proofs import (
     ProofError,
@@ -39,10 +46,13 @@ from tasks.domain.ledger.records import (
     tombstone_line,
 )
 from tasks.domain.ledger.tree import CompactRange, MerkleTree
+from tasks.domain.ledger.trust import LogKey, NoQuorum, SignedHead, Trust, TrustError
 from tasks.domain.ledger.verdicts import (
     INFORMATIONAL,
+    UNDECIDED,
     Code,
     Finding,
+    Layout,
     Status,
     Verdict,
     combine,
@@ -54,19 +64,28 @@ __all__ = [
     "HASH_SIZE",
     "INFORMATIONAL",
     "LOST_EVENT",
+    "UNDECIDED",
     "Checkpoint",
     "CheckpointError",
     "Code",
     "CompactRange",
     "Finding",
+    "KeyType",
+    "Layout",
+    "LogKey",
     "MerkleTree",
+    "NoQuorum",
     "NoteError",
     "NoteSignatureError",
     "NoteSigner",
     "NoteVerifier",
     "ProofError",
     "RecordError",
+    "Signature",
+    "SignedHead",
     "Status",
+    "Trust",
+    "TrustError",
     "Verdict",
     "canonical_line",
     "chain_link",
@@ -76,11 +95,14 @@ __all__ = [
     "leaf_hashes",
     "lost_leaf",
     "node_hash",
-    "open_checkpoint",
+    "note_text",
     "open_note",
     "parse_checkpoint",
     "parse_line",
     "sign_checkpoint",
+    "sign_note",
+    "signature_line",
+    "signatures",
     "tombstone_line",
     "tree_root",
     "verify_consistency",

@@ -1,9 +1,11 @@
 """What a verification says: findings with codes, and one verdict over them."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from tasks.domain.ledger.hashing import KERNEL
 
 
 class Code(StrEnum):
@@ -33,6 +35,7 @@ class Code(StrEnum):
     LOST = "LOST"
     SOURCE_MISSING = "SOURCE_MISSING"
     STRAY = "STRAY"
+    UNPROVEN = "UNPROVEN"
 
 
 INFORMATIONAL = frozenset({Code.UNSIGNED_TAIL, Code.STRAY})
@@ -54,6 +57,17 @@ ALTERED = frozenset(
     }
 )
 """Codes of records that are not what was written; `count` says how many."""
+
+
+UNDECIDED = frozenset({Code.TILES_BAD, Code.BAD_CHECKPOINT, Code.BAD_SIGNATURE, Code.UNPROVEN})
+"""Codes about what records are judged by: they speak neither for the records nor against them."""
+
+
+class Layout(StrEnum):
+    """How a log is written: with signed tree heads, or as rlhf-audit-trail 0.1 did."""
+
+    SEALED = "sealed"
+    LEGACY = "legacy"
 
 
 class Status(StrEnum):
@@ -107,7 +121,9 @@ class Verdict:
     root: str = ""
     seconds: float = 0.0
     bytes: int = 0
-    reason: str = field(default="")
+    reason: str = ""
+    layout: Layout = Layout.SEALED
+    kernel: str = KERNEL
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able, for `--json` and the journal."""
@@ -120,6 +136,8 @@ class Verdict:
             "seconds": round(self.seconds, 4),
             "bytes": self.bytes,
             "reason": self.reason,
+            "layout": self.layout.value,
+            "kernel": self.kernel,
         }
 
     def damaged(self) -> tuple[int, int]:

@@ -11,11 +11,13 @@ from hashlib import sha256
 import zstandard
 
 from tasks.clients.errors import Conflict, NotFound
-from tasks.domain.ledger import Checkpoint, NoteSigner, sign_checkpoint
+from tasks.domain.ledger import Checkpoint, NoteSigner, Trust, sign_checkpoint
 
 ORIGIN = "audit.example/lab"
 SIGNER = NoteSigner.from_seed(ORIGIN, bytes([1]) * 32)
 STRANGER = NoteSigner.from_seed(ORIGIN, bytes([2]) * 32)
+TRUST = Trust.in_key(SIGNER.verifier.encoded, ORIGIN)
+STRANGERS = Trust.in_key(STRANGER.verifier.encoded, ORIGIN)
 
 
 def plain_leaf(line: bytes) -> bytes:

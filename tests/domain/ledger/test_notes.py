@@ -14,12 +14,12 @@ from tasks.domain.ledger import (
     NoteSignatureError,
     NoteSigner,
     NoteVerifier,
-    open_checkpoint,
     open_note,
     parse_checkpoint,
     sign_checkpoint,
+    sign_note,
 )
-from tests.domain.ledger.sample_log import ORIGIN, SIGNER, STRANGER
+from tests.domain.ledger.sample_log import ORIGIN, SIGNER, STRANGER, TRUST
 
 VECTOR = json.loads((Path(__file__).parents[2] / "vectors/ledger/note.json").read_text())
 TEXT = VECTOR["text"]
@@ -30,27 +30,27 @@ CHECKPOINT = Checkpoint(ORIGIN, 300, bytes(range(32)))
 
 def test_the_published_note_is_signed_and_opened():
     signer = NoteSigner.parse(VECTOR["signer"])
-    assert signer.sign(TEXT) == NOTE
+    assert sign_note(TEXT, signer) == NOTE
     assert signer.verifier == PETER
     assert (signer.encoded, PETER.encoded) == (VECTOR["signer"], VECTOR["verifier"])
     assert open_note(NOTE, [PETER]) == TEXT
 
 
 def test_a_signature_by_an_unknown_key_is_ignored_beside_a_known_one():
-    unknown = STRANGER.sign(TEXT).rpartition("\n\n")[2]
+    unknown = sign_note(TEXT, STRANGER).rpartition("\n\n")[2]
     assert open_note(NOTE + unknown, [PETER]) == TEXT
     assert open_note(f"{TEXT}\n{unknown}{VECTOR['signature']}", [PETER]) == TEXT
 
 
 def test_a_note_that_only_strangers_signed_proves_nothing():
     with pytest.raises(NoteSignatureError, match="PeterNeumann"):
-        open_note(STRANGER.sign(TEXT), [PETER])
+        open_note(sign_note(TEXT, STRANGER), [PETER])
     with pytest.raises(NoteSignatureError):
         open_note(NOTE, [])
 
 
 def test_a_known_key_with_a_wrong_signature_spoils_the_note():
-    other = NoteSigner.parse(VECTOR["signer"]).sign("another text\n").rpartition("\n\n")[2]
+    other = sign_note("another text\n", NoteSigner.parse(VECTOR["signer"])).rpartition("\n\n")[2]
     with pytest.raises(NoteSignatureError, match="wrong"):
         open_note(f"{TEXT}\n{other}", [PETER])
 
@@ -127,24 +127,22 @@ def test_a_wrong_signer_key_is_refused_without_telling_it():
 
 def test_text_without_a_last_newline_is_not_signed():
     with pytest.raises(NoteError, match="newline"):
-        SIGNER.sign("text")
+        sign_note("text", SIGNER)
 
 
 def test_a_checkpoint_survives_signing_and_opening():
-    assert open_checkpoint(sign_checkpoint(CHECKPOINT, SIGNER), SIGNER.verifier, ORIGIN) == (
-        CHECKPOINT
-    )
+    assert TRUST.open(sign_checkpoint(CHECKPOINT, SIGNER)).checkpoint == CHECKPOINT
 
 
 def test_extension_lines_are_read_over():
-    note = SIGNER.sign(CHECKPOINT.text + "some extension\n")
-    assert open_checkpoint(note, SIGNER.verifier, ORIGIN) == CHECKPOINT
+    note = sign_note(CHECKPOINT.text + "some extension\n", SIGNER)
+    assert TRUST.open(note).checkpoint == CHECKPOINT
 
 
 def test_a_checkpoint_of_another_log_is_refused():
     note = sign_checkpoint(Checkpoint("other.example", 300, bytes(32)), SIGNER)
     with pytest.raises(CheckpointError, match="other"):
-        open_checkpoint(note, SIGNER.verifier, ORIGIN)
+        TRUST.open(note)
 
 
 ROOT64 = base64.b64encode(bytes(32)).decode()
@@ -192,11 +190,11 @@ def test_every_changed_bit_of_a_signed_checkpoint_is_detected():
             changed = bytearray(note)
             changed[at] ^= 1 << bit
             with pytest.raises((NoteError, UnicodeDecodeError)):
-                open_checkpoint(bytes(changed).decode("utf-8"), SIGNER.verifier, ORIGIN)
+                TRUST.open(bytes(changed).decode("utf-8"))
 
 
 def test_every_cut_of_a_signed_checkpoint_is_detected():
     note = sign_checkpoint(CHECKPOINT, SIGNER)
     for end in range(len(note)):
         with pytest.raises(NoteError):
-            open_checkpoint(note[:end], SIGNER.verifier, ORIGIN)
+            TRUST.open(note[:end])

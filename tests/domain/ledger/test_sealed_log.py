@@ -8,13 +8,25 @@ import pytest
 
 from tasks.clients.errors import Conflict, Malformed, NotFound
 from tasks.domain.errors import BadInput, NotProven
-from tasks.domain.ledger import Checkpoint, Status, leaf_hashes, sign_checkpoint, tree_root
-from tasks.work.log_store import DirectoryLog, latest_head, signed_leaves, signed_lines
+from tasks.domain.ledger import (
+    Checkpoint,
+    Status,
+    leaf_hashes,
+    sign_checkpoint,
+    sign_note,
+    tree_root,
+)
+from tasks.work.log_heads import latest_head
+from tasks.work.log_segments import signed_lines
+from tasks.work.log_store import DirectoryLog
+from tasks.work.signed_tree import signed_leaves
 from tasks.work.verification import verify_log
 from tests.domain.ledger.sample_log import (
     ORIGIN,
     SIGNER,
     STRANGER,
+    STRANGERS,
+    TRUST,
     MemoryLog,
     chained,
     note_of,
@@ -33,7 +45,7 @@ EVIL = chained(300, LINES[:100], session_id="evil")
 
 
 def verify(files):
-    return verify_log(MemoryLog(files), SIGNER.verifier, ORIGIN)
+    return verify_log(MemoryLog(files), TRUST)
 
 
 def flip(data, at):
@@ -46,7 +58,7 @@ def without(*paths):
 
 def leading_zero():
     text = Checkpoint(ORIGIN, 300, bytes(32)).text.replace("\n300\n", "\n0300\n")
-    return SIGNER.sign(text).encode()
+    return sign_note(text, SIGNER).encode()
 
 
 VERIFIED, TAMPERED, UNVERIFIABLE = Status.VERIFIED, Status.TAMPERED, Status.UNVERIFIABLE
@@ -198,15 +210,15 @@ def test_a_changed_byte_of_a_segment_is_verified_only_when_the_lines_are_untouch
     data = FILES[SEGMENT]
     for at in random.Random(5).sample(range(len(data)), 150):
         changed = MemoryLog(FILES | {SEGMENT: flip(data, at)})
-        if verify_log(changed, SIGNER.verifier, ORIGIN).status is VERIFIED:
-            head = latest_head(changed, SIGNER.verifier, ORIGIN)
+        if verify_log(changed, TRUST).status is VERIFIED:
+            head = latest_head(changed, TRUST)
             lines = [line for _, line in signed_lines(changed, head.checkpoint, 0, 300)]
             assert lines == LINES
 
 
 def test_signed_lines_come_in_order_and_only_those_asked_for():
     log = MemoryLog(FILES)
-    checkpoint = latest_head(log, SIGNER.verifier, ORIGIN).checkpoint
+    checkpoint = latest_head(log, TRUST).checkpoint
     assert list(signed_lines(log, checkpoint, 7, 12)) == list(enumerate(LINES))[7:12]
     assert list(signed_lines(log, checkpoint, 5, 5)) == []
     with pytest.raises(BadInput, match="last <= 300"):
@@ -219,7 +231,7 @@ def test_signed_lines_come_in_order_and_only_those_asked_for():
 )
 def test_lines_that_are_not_as_signed_are_not_given_out(stored, reason):
     log = MemoryLog(without(SEGMENT) | ({SEGMENT: stored} if stored else {}))
-    checkpoint = latest_head(log, SIGNER.verifier, ORIGIN).checkpoint
+    checkpoint = latest_head(log, TRUST).checkpoint
     given = []
     with pytest.raises(NotProven, match=reason) as refused:
         given.extend(signed_lines(log, checkpoint, 0, 300))
@@ -238,9 +250,9 @@ def test_leaves_that_do_not_give_the_signed_root_are_not_given_out():
 
 def test_a_log_without_any_head_is_not_found_and_one_with_bad_heads_not_proven():
     with pytest.raises(NotFound):
-        latest_head(MemoryLog(), SIGNER.verifier, ORIGIN)
+        latest_head(MemoryLog(), TRUST)
     with pytest.raises(NotProven):
-        latest_head(MemoryLog(FILES), STRANGER.verifier, ORIGIN)
+        latest_head(MemoryLog(FILES), STRANGERS)
 
 
 @pytest.fixture
@@ -252,7 +264,7 @@ def directory(tmp_path):
 
 
 def test_a_directory_is_verified_like_any_other_store(directory):
-    verdict = verify_log(DirectoryLog(directory), SIGNER.verifier, ORIGIN)
+    verdict = verify_log(DirectoryLog(directory), TRUST)
     assert (verdict.status, verdict.source) == (VERIFIED, "directory")
     assert not [path for path in directory.rglob("*") if path.name.startswith(".")]
 
@@ -305,12 +317,12 @@ def test_links_and_pipes_are_refused_not_followed(directory, tmp_path):
         with pytest.raises(BadInput):
             log.paths(prefix)
     with pytest.raises(BadInput, match="checkpoints/400"):
-        verify_log(log, SIGNER.verifier, ORIGIN)
+        verify_log(log, TRUST)
 
 
 def test_a_checkpoint_of_ten_megabytes_is_a_finding(directory):
     (directory / "checkpoints/400").write_bytes(b"x" * 10_000_000)
-    verdict = verify_log(DirectoryLog(directory), SIGNER.verifier, ORIGIN)
+    verdict = verify_log(DirectoryLog(directory), TRUST)
     assert verdict.status is UNVERIFIABLE
     assert "400" in verdict.findings[0].detail
     with pytest.raises(Malformed):
@@ -318,7 +330,7 @@ def test_a_checkpoint_of_ten_megabytes_is_a_finding(directory):
 
 
 def test_a_missing_directory_cannot_be_told_from_no_log(tmp_path):
-    verdict = verify_log(DirectoryLog(tmp_path / "nowhere"), SIGNER.verifier, ORIGIN)
+    verdict = verify_log(DirectoryLog(tmp_path / "nowhere"), TRUST)
     assert verdict.status is UNVERIFIABLE
     assert "nowhere" in verdict.reason
 
@@ -326,7 +338,7 @@ def test_a_missing_directory_cannot_be_told_from_no_log(tmp_path):
 def test_a_head_with_a_root_in_loose_base64_is_not_opened():
     text = sign_checkpoint(Checkpoint(ORIGIN, 1, bytes(32)), SIGNER).partition("\n\n")[0] + "\n"
     loose = text.replace(base64.b64encode(bytes(32)).decode(), "A" * 42 + "B=")
-    verdict = verify({"checkpoints/1": SIGNER.sign(loose).encode()})
+    verdict = verify({"checkpoints/1": sign_note(loose, SIGNER).encode()})
     assert {finding.code.value for finding in verdict.findings} == {"BAD_CHECKPOINT"}
 
 
@@ -349,7 +361,7 @@ def test_names_that_no_sealer_writes_are_a_finding_and_stop_nothing(directory):
         (directory / path).write_bytes(b"x")
     (directory / "seg/odd folder").mkdir()
     (directory / "seg/odd folder/inner").write_bytes(b"x")
-    in_directory = verify_log(DirectoryLog(directory), SIGNER.verifier, ORIGIN)
+    in_directory = verify_log(DirectoryLog(directory), TRUST)
     assert as_informational(in_directory) == [("STRAY", None, 5), ("STRAY", None, 1)]
     in_store = verify(FILES | dict.fromkeys(ODD, b"x"))
     assert as_informational(in_store) == [("STRAY", None, 4), ("STRAY", None, 1)]
@@ -364,7 +376,7 @@ def test_a_folder_that_is_nested_without_end_is_a_finding(directory):
     for _ in range(40):
         inner /= "d" * 20
         inner.mkdir()
-    verdict = verify_log(DirectoryLog(directory), SIGNER.verifier, ORIGIN)
+    verdict = verify_log(DirectoryLog(directory), TRUST)
     assert as_informational(verdict) == [("STRAY", None, 1)]
 
 

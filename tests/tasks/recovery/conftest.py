@@ -28,10 +28,11 @@ from deployments.lab.state import StateDirectory
 from tasks.clients.dump_tools import dump_database
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.carry_over import WritersHead
-from tasks.domain.ledger import NoteSigner
+from tasks.domain.ledger import NoteSigner, Trust
 from tasks.domain.restore import Backup, database_names
 from tasks.settings import StoreSettings
-from tasks.work.log_store import DirectoryLog, Head, latest_head
+from tasks.work.log_heads import Head, latest_head
+from tasks.work.log_store import DirectoryLog
 from tasks.work.recovery import Site
 from tasks.work.restore import Restored, restore_beside
 from tasks.work.sealing import seal
@@ -40,6 +41,7 @@ ORIGIN = "rlhf-audit-trail"
 INCIDENT = "INC-20260314-030012-a1b2"
 BACKUP, SIGNED, SIZE = 2_000, 2_600, 3_000
 SIGNER = NoteSigner.from_seed("sealer.lab", b"s" * 32)
+TRUST = Trust.in_key(SIGNER.verifier.encoded, ORIGIN)
 RESPONDER = NoteSigner.from_seed("responder.lab", b"r" * 32)
 NAMES = database_names("rlhf_audit", INCIDENT)
 
@@ -87,7 +89,7 @@ class Patient:
         return Path(str(self.site.log))
 
     def head(self) -> Head:
-        return latest_head(self.site.log, self.site.verifier, ORIGIN)
+        return latest_head(self.site.log, self.site.trust)
 
     def hurt(self, statement: str, *values: object) -> None:
         """As a superuser, behind everybody's back."""
@@ -167,7 +169,7 @@ def _built(home: Path, postgres: PostgresServer, s3: ObjectServer) -> Servers:
     _load(postgres, genuine[:BACKUP])
     dump_database(dsn, servers.archive, timeout_seconds=60, binaries=binaries())
     _load(postgres, genuine[BACKUP:SIGNED])
-    seal(dsn, DirectoryLog(servers.log), SIGNER, ORIGIN)
+    seal(dsn, DirectoryLog(servers.log), SIGNER, TRUST)
     _load(postgres, genuine[SIGNED:])
     servers.admin(f"ALTER DATABASE rlhf_audit RENAME TO {_TEMPLATE}")
     return servers
@@ -200,8 +202,7 @@ def patient(servers: Servers, tmp_path: Path) -> Iterator[Patient]:
         owner="audit_owner",
         needed={"audit_api": ("SELECT", "INSERT"), "audit_reader": ("SELECT",)},
         log=DirectoryLog(log),
-        verifier=SIGNER.verifier,
-        origin=ORIGIN,
+        trust=TRUST,
         anchored=lambda _: None,
         binaries=binaries(),
     )

@@ -8,10 +8,11 @@ from datetime import datetime
 from pathlib import Path
 
 from tasks.domain.carry_over import WritersHead
-from tasks.domain.ledger import NoteVerifier
+from tasks.domain.ledger import Trust
 from tasks.domain.restore import Backup, database_names
 from tasks.work.carry_over import carry_bulk
-from tasks.work.log_store import DirectoryLog, latest_head
+from tasks.work.log_heads import latest_head
+from tasks.work.log_store import DirectoryLog
 from tasks.work.recovery import Site
 from tasks.work.restore import restore_beside
 from tasks.work.swap import swap
@@ -31,7 +32,7 @@ class Fence:
 
 def main() -> None:
     job = json.load(sys.stdin)
-    verifier = NoteVerifier.parse(job["verifier"])
+    trust = Trust.in_key(job["verifier"], job["origin"])
     site = Site(
         incident=job["incident"],
         names=database_names("rlhf_audit", job["incident"]),
@@ -39,8 +40,7 @@ def main() -> None:
         owner="audit_owner",
         needed={"audit_api": ("SELECT", "INSERT")},
         log=DirectoryLog(Path(job["log"])),
-        verifier=verifier,
-        origin=job["origin"],
+        trust=trust,
         anchored=lambda _: None,
         binaries=Path(job["binaries"]),
     )
@@ -55,7 +55,7 @@ def main() -> None:
         case "restore":
             fields = job["backup"]
             backup = Backup(**fields | {"taken_at": datetime.fromisoformat(fields["taken_at"])})
-            head = latest_head(site.log, verifier, site.origin)
+            head = latest_head(site.log, trust)
             restore_beside(site, backup, Path(job["archive"]), head, fence)
         case "carry":
             carry_bulk(site, ask, fence)

@@ -9,7 +9,7 @@ import pytest
 
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import BadInput, NotProven
-from tasks.domain.ledger import NoteSigner
+from tasks.domain.ledger import NoteSigner, sign_note
 from tasks.domain.restore import Backup, choose_backup
 from tasks.settings import StoreSettings
 from tasks.work.backups import fetch_backup, list_backups
@@ -44,7 +44,7 @@ class Shelf:
         promised = content if promised is None else promised
         backup = Backup(key, len(promised), sha256(promised).hexdigest(), log_size, AT)
         self.store.put(self.bucket, key, content)
-        note = signer.sign(backup.manifest_text()).encode()
+        note = sign_note(backup.manifest_text(), signer).encode()
         self.store.put(self.bucket, f"{key}.manifest", note)
         return key
 

@@ -21,7 +21,7 @@ from tasks.settings import StoreSettings
 from tasks.work.evidence import Item, evidence_is_sealed, seal_snapshot
 from tasks.work.log_store import ObjectLog
 from tasks.work.verification import verify_log
-from tests.tasks.recovery.conftest import ORIGIN, SIZE, Patient
+from tests.tasks.recovery.conftest import SIZE, Patient
 
 pytestmark = pytest.mark.components
 
@@ -211,7 +211,7 @@ def test_a_name_that_is_no_segment_stops_neither_evidence_nor_verification(
     log = ObjectLog(store, "odd-names", "log")
     reader = patient.servers.postgres.dsn("audit_reader", "rlhf_audit")
 
-    verdict = verify_log(log, patient.site.verifier, ORIGIN)
+    verdict = verify_log(log, patient.site.trust)
     items = seal_snapshot(incident, reader, log, patient.head(), store, store_settings)
 
     assert verdict.status is Status.VERIFIED

@@ -5,7 +5,7 @@ import pytest
 from tasks.domain.ledger import Checkpoint
 from tasks.settings import ApiSettings
 from tasks.work import planning
-from tasks.work.log_store import Head
+from tasks.work.log_heads import Head
 from tasks.work.sealing import seal
 from tests.clients.loopback import answering, sending
 from tests.tasks.recovery.conftest import BACKUP, NAMES, ORIGIN, SIGNED, SIGNER, SIZE, Patient
@@ -40,7 +40,7 @@ def test_a_seal_after_the_plan_does_not_make_it_stale_and_another_database_does(
 ) -> None:
     planned = planning.look(patient.site, [patient.backup], NOBODY).observed
     dsn = patient.servers.postgres.dsn("sealer", NAMES.production)
-    assert seal(dsn, patient.site.log, SIGNER, ORIGIN).checkpoint.size == SIZE
+    assert seal(dsn, patient.site.log, SIGNER, patient.site.trust).checkpoint.size == SIZE
 
     assert planning.observed_state(patient.site, patient.head(), patient.backup) == planned
 

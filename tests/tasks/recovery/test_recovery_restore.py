@@ -8,7 +8,7 @@ import pytest
 
 from tasks.clients.errors import Conflict, Malformed
 from tasks.domain.errors import LockLost, NotProven
-from tasks.work.log_store import Head
+from tasks.work.log_heads import Head
 from tasks.work.recovery import Mark, Stage, observe
 from tasks.work.restore import restore_beside
 from tasks.work.swap import swap

@@ -100,13 +100,13 @@ def comment_of(patient: Patient, name: str) -> str:
 
 def verdict_of(patient: Patient) -> Verdict:
     dsn = patient.servers.postgres.dsn("audit_reader", NAMES.production)
-    return verify_table(dsn, patient.site.log, patient.site.verifier, ORIGIN)
+    return verify_table(dsn, patient.site.log, patient.site.trust)
 
 
 def sealed_further(patient: Patient) -> int:
     """The hourly sealing, on production as it is."""
     dsn = patient.servers.postgres.dsn("sealer", NAMES.production)
-    return seal(dsn, patient.site.log, SIGNER, ORIGIN).checkpoint.size
+    return seal(dsn, patient.site.log, SIGNER, patient.site.trust).checkpoint.size
 
 
 def test_the_restored_database_takes_the_name_and_the_damaged_one_is_kept_closed(
@@ -127,8 +127,7 @@ def test_the_restored_database_takes_the_name_and_the_damaged_one_is_kept_closed
     verdict = verify_table(
         patient.servers.postgres.dsn("audit_reader", NAMES.production),
         patient.site.log,
-        patient.site.verifier,
-        ORIGIN,
+        patient.site.trust,
     )
     assert verdict.status is Status.VERIFIED
 
@@ -184,8 +183,7 @@ def test_a_writer_that_goes_on_all_the_time_loses_nothing_it_was_told(
     verdict = verify_table(
         patient.servers.postgres.dsn("audit_reader", NAMES.production),
         patient.site.log,
-        patient.site.verifier,
-        ORIGIN,
+        patient.site.trust,
     )
     assert verdict.status is Status.VERIFIED
 

@@ -1,0 +1,92 @@
+"""The heads of a sealed log: signed notes under `checkpoints/`, all of them kept."""
+
+import re
+from dataclasses import dataclass, replace
+
+from tasks.clients.errors import Malformed, NotFound
+from tasks.domain.errors import NotProven
+from tasks.domain.ledger import (
+    Checkpoint,
+    CheckpointError,
+    Code,
+    Finding,
+    NoQuorum,
+    NoteError,
+    NoteSignatureError,
+    Signature,
+    Trust,
+)
+from tasks.domain.ledger.notes import MAX_NOTE_BYTES
+from tasks.work.log_store import LogStore
+
+CHECKPOINTS = "checkpoints/"
+SIZE_NAME = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
+_MAX_REFUSED = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """The newest checkpoint that verifies. `refused` are newer ones that do not: never ignore."""
+
+    checkpoint: Checkpoint
+    note: str
+    refused: tuple[Finding, ...] = ()
+    cosigned: tuple[Signature, ...] = ()
+
+
+def stored_sizes(log: LogStore) -> list[int]:
+    """Sizes for which the log has a file under `checkpoints/`, ascending."""
+    names = (path.removeprefix(CHECKPOINTS) for path in log.paths(CHECKPOINTS))
+    return sorted(int(name) for name in names if SIZE_NAME.fullmatch(name))
+
+
+def open_head(log: LogStore, size: int, trust: Trust, *, witnessed: bool = True) -> Head:
+    """The stored checkpoint of this size; NoteError (or a subclass) when it does not verify.
+
+    `witnessed=False`: the log's signature is enough, for heads that a witnessed one covers.
+    """
+    try:
+        note = log.read(f"{CHECKPOINTS}{size}", MAX_NOTE_BYTES).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise NoteError("the note is not UTF-8") from error
+    except Malformed as error:
+        raise NoteError(str(error)) from error
+    opened = trust.open(note) if witnessed else trust.open_signed(note)
+    if opened.checkpoint.size != size:
+        raise CheckpointError(
+            f"stored as size {size}, but signed for size {opened.checkpoint.size}"
+        )
+    return Head(opened.checkpoint, note, cosigned=opened.cosigned)
+
+
+def refusal(log: LogStore, size: int, error: NoteError) -> Finding:
+    """The finding for a stored checkpoint that does not verify."""
+    match error:
+        case NoQuorum():
+            code = Code.QUORUM
+        case NoteSignatureError():
+            code = Code.BAD_SIGNATURE
+        case _:
+            code = Code.BAD_CHECKPOINT
+    return Finding(code, log.source, detail=f"{CHECKPOINTS}{size}: {error}")
+
+
+def latest_head(log: LogStore, trust: Trust) -> Head:
+    """The checkpoint of the highest size that verifies.
+
+    NotFound when the log has none at all, NotProven when none of those verifies.
+    """
+    sizes = stored_sizes(log)
+    if not sizes:
+        raise NotFound(f"{log} has no checkpoint; expected a signed note under {CHECKPOINTS}")
+    refused: list[Finding] = []
+    for size in reversed(sizes[-_MAX_REFUSED:]):
+        try:
+            head = open_head(log, size, trust)
+        except NoteError as error:
+            refused.append(refusal(log, size, error))
+        else:
+            return replace(head, refused=tuple(refused))
+    raise NotProven(
+        f"{log}: none of {len(refused)} checkpoints verifies; the newest: {refused[0].detail}"
+    )
