@@ -18,6 +18,13 @@ _MESSAGE_LIMIT = 2000
 _JSON = click.option(
     "--json", "json_file", type=click.Path(dir_okay=False, path_type=Path), help="Write JSON here."
 )
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+_TRUST_FILE = click.option(
+    "--trust",
+    "trust_file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Policy in TOML: keys, witnesses, quorum, a head that was kept.",
+)
 _GATEWAY = click.option("--gateway", metavar="URL", help="Default: RUNBOOK_GATEWAY__URL.")
 _TOKEN_FILE = click.option(
     "--token-file",
@@ -83,6 +90,7 @@ def up(*, records: int, reports: Path) -> None:
 
 @cli.command()
 @click.argument("source")
+@_TRUST_FILE
 @click.option("--log-key", metavar="VKEY", help="The sealer's verifier key: name+hash+base64.")
 @click.option("--origin", metavar="TEXT", help="First line of the checkpoints.")
 @click.option(
@@ -90,23 +98,196 @@ def up(*, records: int, reports: Path) -> None:
     metavar="SOURCE",
     help="Where the checkpoints of a postgresql:// source are: a directory or s3://bucket/prefix.",
 )
+@click.option("--full", is_flag=True, help="Hash also what a head kept by --trust covers.")
+@click.option(
+    "--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="Processes."
+)
+@click.option("--public-key", type=_FILE, help="Legacy layout: the logger's RSA key (PEM).")
+@click.option("--password-file", type=_FILE, help="Legacy layout: of encrypted files.")
+@click.option("--manifest", type=_FILE, help="Legacy layout: sha256sum of all files, kept apart.")
+@click.option("--head", metavar="HEX", help="Legacy layout: hash of the last event, kept apart.")
 @_JSON
 def verify(
     *,
     source: str,
+    trust_file: Path | None,
     log_key: str | None,
     origin: str | None,
     sealed_log: str | None,
+    full: bool,
+    workers: int,
+    public_key: Path | None,
+    password_file: Path | None,
+    manifest: Path | None,
+    head: str | None,
     json_file: Path | None,
 ) -> None:
     """Verify an audit log: a directory, s3://bucket/prefix or postgresql://host/database.
 
-    What is not given comes from the settings (RUNBOOK_LEDGER__LOG_KEY and so on).
+    The layout is detected. With a head that was kept in --trust, what it covers is hashed again
+    only in part (--full: all of it). What is not given comes from the settings
+    (RUNBOOK_LEDGER__TRUST_FILE and so on).
     """
     from deployments import verify as verb
 
     sys.exit(
-        verb.run(source, log_key=log_key, origin=origin, sealed_log=sealed_log, json_file=json_file)
+        verb.run(
+            verb.Options(
+                source=source,
+                trust_file=trust_file,
+                log_key=log_key,
+                origin=origin,
+                sealed_log=sealed_log,
+                full=full,
+                workers=workers,
+                public_key=public_key,
+                password_file=password_file,
+                manifest=manifest,
+                head=head,
+                json_file=json_file,
+            )
+        )
+    )
+
+
+@cli.command()
+@click.option("--log", type=click.Choice(["audit", "journal"]), default="audit", show_default=True)
+@_JSON
+def seal(*, log: str, json_file: Path | None) -> None:
+    """Have new records sealed now, and verify the signed and witnessed head."""
+    from deployments import seal as verb
+
+    sys.exit(verb.run(log, json_file))
+
+
+@cli.command()
+@click.argument("name")
+@click.option("--witness", is_flag=True, help="A witness's key; else one of a log.")
+@click.option(
+    "--to", "to_file", type=click.Path(dir_okay=False, path_type=Path), required=True, help="New."
+)
+def key(*, name: str, witness: bool, to_file: Path) -> None:
+    """Make a signing key called NAME (of a log: its origin) and print what verifies it.
+
+    The private key goes into the file, readable by its owner alone, and is never printed.
+    """
+    from deployments.key_files import make_signer
+    from tasks.domain.ledger import KeyType
+
+    signer = make_signer(to_file, name, KeyType.WITNESS if witness else KeyType.LOG)
+    click.echo(signer.verifier.encoded)
+
+
+@cli.command()
+@click.argument("seq", type=click.IntRange(0), required=False)
+@click.option("--check", "check_file", type=_FILE, help="Verify this proof instead, offline.")
+@click.option(
+    "--since", type=click.IntRange(0), help="Prove that nothing before this size changed."
+)
+@click.option("--log", "source", metavar="SOURCE", help="A directory or s3://bucket/prefix.")
+@click.option("--with-line", is_flag=True, help="Enclose the record itself: personal data.")
+@click.option("--to", "to_file", type=click.Path(dir_okay=False, path_type=Path), help="New file.")
+@click.option("--line", "line_file", type=_FILE, help="With --check: the record's line.")
+@click.option("--leaf", metavar="HEX", help="With --check: the record's leaf hash.")
+@click.option("--old", type=_FILE, help="With --check of a --since proof: the older checkpoint.")
+@_TRUST_FILE
+@click.option("--log-key", metavar="VKEY", help="The sealer's verifier key: name+hash+base64.")
+@click.option("--origin", metavar="TEXT", help="First line of the checkpoints.")
+def prove(
+    *,
+    seq: int | None,
+    check_file: Path | None,
+    since: int | None,
+    source: str | None,
+    with_line: bool,
+    to_file: Path | None,
+    line_file: Path | None,
+    leaf: str | None,
+    old: Path | None,
+    trust_file: Path | None,
+    log_key: str | None,
+    origin: str | None,
+) -> None:
+    """Prove to outsiders that record SEQ is in the sealed log (C2SP tlog-proof), or check a proof.
+
+    The proof goes to standard output or --to; what is not given comes from the settings.
+    """
+    from deployments import prove as verb
+    from deployments import sources
+
+    if [seq, check_file, since].count(None) != 2:  # noqa: PLR2004  one of three
+        raise click.UsageError("expected one of SEQ, --since SIZE and --check FILE")
+    if check_file is None and (line_file or leaf or old):
+        raise click.UsageError("--line, --leaf and --old go with --check")
+    if line_file and leaf:
+        raise click.UsageError("expected --line or --leaf, not both")
+    trust = sources.read_trust(trust_file, log_key, origin)
+    if check_file is not None:
+        sys.exit(verb.check(check_file, trust, line_file=line_file, leaf=leaf, old=old))
+    log = sources.open_log(source)
+    if since is not None:
+        sys.exit(verb.growth(log, trust, since, to=to_file))
+    sys.exit(verb.record(log, trust, seq or 0, with_line=with_line, to=to_file))
+
+
+@cli.group()
+def bundle() -> None:
+    """Make a bundle of proofs for an auditor, or verify one, offline."""
+
+
+@bundle.command("make")
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--log", "source", metavar="SOURCE", help="A directory or s3://bucket/prefix.")
+@click.option("--records", default="", metavar="A-B[,C...]", help="Records to prove one by one.")
+@click.option("--with-lines", is_flag=True, help="Enclose the records themselves: personal data.")
+@click.option("--full", is_flag=True, help="Enclose all leaf hashes: the root is computed anew.")
+@_TRUST_FILE
+@click.option("--log-key", metavar="VKEY", help="The sealer's verifier key: name+hash+base64.")
+@click.option("--origin", metavar="TEXT", help="First line of the checkpoints.")
+def bundle_make(
+    *,
+    target: Path,
+    source: str | None,
+    records: str,
+    with_lines: bool,
+    full: bool,
+    trust_file: Path | None,
+    log_key: str | None,
+    origin: str | None,
+) -> None:
+    """Write proofs about the sealed log to the new directory or .zip file TARGET.
+
+    It verifies the log first and says how it was found. What is not given comes from the settings.
+    """
+    from deployments import bundle as verb
+    from deployments import sources
+
+    trust = sources.read_trust(trust_file, log_key, origin)
+    sys.exit(verb.make(target, source, trust, records=records, with_lines=with_lines, full=full))
+
+
+@bundle.command("verify")
+@click.argument("path", type=click.Path(path_type=Path))
+@_TRUST_FILE
+@click.option("--key", "keys", multiple=True, metavar="VKEY", help="name+hash+base64; repeatable.")
+@click.option("--origin", metavar="TEXT", help="The log's name, if not the key's name.")
+@_JSON
+def bundle_verify(
+    *,
+    path: Path,
+    trust_file: Path | None,
+    keys: tuple[str, ...],
+    origin: str | None,
+    json_file: Path | None,
+) -> None:
+    """Verify a bundle with the program that is enclosed in it as verify.py.
+
+    Exit 3: it holds, but only under the keys that the bundle itself brings along.
+    """
+    from deployments import bundle as verb
+
+    sys.exit(
+        verb.verify(path, trust_file=trust_file, keys=keys, origin=origin, json_file=json_file)
     )
 
 

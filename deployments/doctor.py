@@ -108,8 +108,10 @@ def _prometheus() -> str:
 
 def _sealed_log() -> str:
     store, ledger = settings().store, settings().ledger
-    if not ledger.log_key:
-        raise NotConfigured("set RUNBOOK_LEDGER__LOG_KEY to the sealer's public key")
+    if not ledger.log_key and ledger.trust_file is None:
+        raise NotConfigured(
+            "set RUNBOOK_LEDGER__TRUST_FILE, or RUNBOOK_LEDGER__LOG_KEY to the sealer's public key"
+        )
     log = ObjectLog(ObjectStore(store), store.backups_bucket, store.audit_prefix)
     head = latest_head(log, ledger.read_trust())
     return f"signed head of size {head.checkpoint.size:,}"

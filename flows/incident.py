@@ -33,6 +33,7 @@ from tasks.journal import (
     record_refusal,
 )
 from tasks.notifications import announce_end, wait_until_told
+from tasks.sealing import seal_journal
 
 APPROVAL_SECONDS = 30 * 24 * 3600
 """Prefect's own time-out of a suspended run; expiry is the journal's and much shorter."""
@@ -133,8 +134,9 @@ def end(incident_id: str, outcome: Outcome) -> str:
 
 
 def report_end(incident_id: str) -> str:
-    """The report of a closed incident, and the word to everybody; safe to do again."""
+    """The report of a closed incident, the word to everybody, the seal; safe to do again."""
     write_post_incident_report(incident_id)
     outcome = read_incident(incident_id).outcome
     announce_end(incident_id, "closed", f"{incident_id} is closed: {outcome}")
+    seal_journal(incident_id)
     return outcome

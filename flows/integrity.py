@@ -7,28 +7,36 @@ from tasks.artifacts import show_verdict
 from tasks.audit_api import check_api_integrity, check_api_merkle, check_recent_records
 from tasks.audit_log import (
     advance_anchor,
-    compare_with_anchor,
+    choose_tonights_scope,
+    compare_with_kept_anchor,
+    compare_with_shown_head,
     verify_audit_table,
     verify_sealed_log,
 )
 from tasks.domain.errors import RunbookError
 from tasks.domain.ledger import Status, Verdict, combine
+from tasks.domain.ledger.scope import FULL, Scope
 from tasks.journal import declare_incident, record_diagnosis
 
 
 @flow(name="integrity", flow_run_name="integrity", persist_result=False)
-def integrity() -> str:
+def integrity(*, full: bool = False) -> str:
     """Verify the table and the sealed log. Changes nothing.
 
-    Damage opens an incident, or is noted in the open one: one incident is enough for it. So does
-    a verification that could not be made: a proof that silently did not happen is no proof.
+    Each night what is new and a sample of what is older, each week everything. Damage opens an
+    incident, or is noted in the open one: one incident is enough for it. So does a verification
+    that could not be made: a proof that silently did not happen is no proof.
     """
     try:
-        verdict = compare_with_what_was_signed()
+        scope = FULL if full else choose_tonights_scope()
+        verdict, shown = compare_with_what_was_signed(scope)
         show_verdict("nightly", verdict)
         if verdict.status is Status.VERIFIED:
+            said = f"verified: {verdict.signed} signed records, {verdict.records} hashed in all"
+            if not shown:
+                return f"{said}; not anchored: the API showed no head"
             advance_anchor(verdict)
-            return f"verified: {verdict.signed} records"
+            return said
         found = verdict.status.value
     except RunbookError as error:
         found = f"not possible ({type(error).__name__})"
@@ -46,15 +54,20 @@ def verify_integrity(incident_id: str) -> None:
         check_recent_records.submit(incident_id),
         check_api_merkle.submit(incident_id),
     ]
-    verdict = compare_with_what_was_signed()
+    verdict, _ = compare_with_what_was_signed(FULL)
     record_diagnosis(incident_id, verdict)
     show_verdict(incident_id, verdict)
     wait(looks)
 
 
-def compare_with_what_was_signed() -> Verdict:
-    """Table and object store against the signed checkpoint, and that against the anchor."""
-    table = verify_audit_table.submit()
-    sealed = verify_sealed_log.submit()
-    anchored = compare_with_anchor.submit()
-    return combine(table.result(), sealed.result(), anchored.result())
+def compare_with_what_was_signed(scope: Scope) -> tuple[Verdict, bool]:
+    """Table, object store, anchor and API against the signed checkpoint.
+
+    The second answer: whether the API showed a head at all; one that is away is not tampering.
+    """
+    table = verify_audit_table.submit(scope)
+    sealed = verify_sealed_log.submit(scope)
+    anchored = compare_with_kept_anchor.submit()
+    shown = compare_with_shown_head.submit().result()
+    others = [sealed.result(), anchored.result(), *([shown] if shown else [])]
+    return combine(table.result(), *others), shown is not None

@@ -13,7 +13,7 @@ from prefect.artifacts import (
 )
 from prefect.runtime import flow_run
 
-from tasks.domain.ledger import Verdict
+from tasks.domain.ledger import Checkpoint, Verdict
 from tasks.domain.observation import Observation
 from tasks.domain.plan import Plan
 
@@ -62,6 +62,7 @@ def show_verdict(about: str, verdict: Verdict) -> None:
         f"- {verdict.records} records of the table were hashed in {verdict.seconds:.2f} s",
         f"- signed checkpoint: size {verdict.signed}, root `{verdict.root[:16]}...`",
         f"- {altered} records altered, {missing} missing",
+        *([f"- {_plain(verdict.scope)}"] if verdict.scope else []),
         "",
         "| code | source | seq | count | detail |",
         "|---|---|---|---|---|",
@@ -72,6 +73,18 @@ def show_verdict(about: str, verdict: Verdict) -> None:
         ),
     ]
     create_markdown_artifact(key=f"verdict-{about.lower()}", markdown="\n".join(lines))
+
+
+def show_head(about: str, head: Checkpoint, added: int, cosigned_by: Sequence[str]) -> None:
+    """A head that was sealed and proven."""
+    lines = [
+        f"# {_plain(head.origin)}: {head.size} records are sealed",
+        "",
+        f"- {added} of them are new",
+        f"- root `{head.root.hex()}`",
+        f"- cosigned by {_plain(', '.join(cosigned_by)) or 'nobody'}",
+    ]
+    create_markdown_artifact(key=f"sealed-{about.lower()}", markdown="\n".join(lines))
 
 
 def show_plan(incident: str, plan: Plan) -> None:

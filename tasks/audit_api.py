@@ -61,10 +61,12 @@ def check_api_merkle(incident: str) -> Observation:
     """`curl /api/v1/audit/merkle/verify`: the API's own root, to compare with the signed one."""
 
     def probe() -> Seen:
-        said = audit_api.get(settings().api, "audit/merkle/verify")
-        evidence = {name: str(said.get(name))[:100] for name in ("status", "size", "root")}
-        good = said.get("status") in {"verified", "ok"}
-        text = f"the API says {evidence['status']!r} at size {evidence['size']}"
+        said = audit_api.get(settings().api, audit_api.MERKLE)
+        evidence = {
+            name: str(said.get(name))[:100] for name in ("status", "tree_size", "root_hash")
+        }
+        good = said.get("status") in {"valid", "verified", "ok"}
+        text = f"the API says {evidence['status']!r} at size {evidence['tree_size']}"
         return Seen(Health.HEALTHY if good else Health.FAILED, text, evidence)
 
     return observe(incident, "audit.diagnosis.merkle", "audit-trail", probe)

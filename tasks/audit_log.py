@@ -1,16 +1,24 @@
 """The audit log against what was signed."""
 
+import logging
+import secrets
+
 from prefect import task
 
-from tasks.clients.errors import NotFound
+from tasks.clients import audit_api
+from tasks.clients.errors import ClientError
 from tasks.clients.object_store import ObjectStore
-from tasks.domain.errors import NotProven
-from tasks.domain.ledger import Checkpoint, Code, Finding, Status, Trust, Verdict
+from tasks.domain.ledger import Checkpoint, Trust, Verdict
+from tasks.domain.ledger.scope import FULL, Scope, choose_scope
+from tasks.progress import shown_progress
 from tasks.retries import READ
 from tasks.settings import settings
-from tasks.work import anchors, verification
+from tasks.work import anchors, table_verification, verification
+from tasks.work.comparisons import compare_with_anchor
 from tasks.work.log_heads import latest_head
 from tasks.work.log_store import LogStore, ObjectLog
+
+_logger = logging.getLogger(__name__)
 
 
 def production_target() -> str:
@@ -29,45 +37,65 @@ def log_trust() -> Trust:
     return settings().ledger.read_trust()
 
 
+@task(name="Choose what to hash again", tags={"runbook:audit.diagnosis.integrity"}, **READ)
+def choose_tonights_scope() -> Scope:
+    """New records, and a share of the older blocks that nobody could foresee.
+
+    The seed is drawn here, after the newest head was signed. Without an anchor everything is new.
+    """
+    ledger = settings().ledger
+    trust = log_trust()
+    anchor, head = anchors.newest(trust), latest_head(sealed_log(), trust)
+    anchored = min(anchor.checkpoint.size, head.checkpoint.size) if anchor else 0
+    return choose_scope(anchored, ledger.sample_share, secrets.token_bytes(32))
+
+
 @task(name="Verify the audit table", tags={"runbook:audit.diagnosis.integrity"}, **READ)
-def verify_audit_table() -> Verdict:
-    """Hash every row as stored and compare with the signed checkpoint (RFC 6962 root)."""
-    return verification.verify_table(
+def verify_audit_table(scope: Scope = FULL) -> Verdict:
+    """Hash the rows as stored and compare with the signed checkpoint (RFC 6962 root)."""
+    return table_verification.verify_table(
         settings().database.reader_dsn.get_secret_value(),
         sealed_log(),
         log_trust(),
+        shown_progress("table", "records of the table hashed"),
+        scope=scope,
+        workers=settings().ledger.workers,
     )
 
 
 @task(name="Verify the sealed log", tags={"runbook:audit.diagnosis.merkle"}, **READ)
-def verify_sealed_log() -> Verdict:
+def verify_sealed_log(scope: Scope = FULL) -> Verdict:
     """Segments and tiles of the object store against the same signed checkpoint."""
-    return verification.verify_log(sealed_log(), log_trust())
+    return verification.verify_log(
+        sealed_log(),
+        log_trust(),
+        shown_progress("store", "records of the object store hashed"),
+        scope=scope,
+        workers=settings().ledger.workers,
+    )
 
 
 @task(name="Compare with the anchor", tags={"runbook:audit.diagnosis.merkle"}, **READ)
-def compare_with_anchor() -> Verdict:
+def compare_with_kept_anchor() -> Verdict:
     """Whether the newest head continues the one that was kept elsewhere (rollback, fork).
 
     Without it a log that was cut back together with its checkpoints would look as signed.
     """
-    log, trust = sealed_log(), log_trust()
+    trust = log_trust()
     anchor = anchors.newest(trust)
-    if anchor is None:
-        return Verdict(Status.VERIFIED, "anchor", 0, 0, reason="there is no anchor yet")
+    return compare_with_anchor(sealed_log(), trust, anchor.checkpoint if anchor else None)
+
+
+@task(name="Compare with the API's head", tags={"runbook:audit.diagnosis.merkle"}, **READ)
+def compare_with_shown_head() -> Verdict | None:
+    """Whether the API shows the history that was signed; None when it shows no head."""
     try:
-        head = latest_head(log, trust)
-        anchors.check(log, head, trust)
-    except anchors.AnchorBroken as error:
-        finding = Finding(error.code, "anchor", detail=str(error)[:300])
-        return Verdict(Status.TAMPERED, "anchor", 0, 0, (finding,), reason=str(error)[:300])
-    except NotFound:
-        text = f"every checkpoint is gone, the anchor has {anchor.checkpoint.size} records"
-        finding = Finding(Code.ROLLBACK, "anchor", detail=text)
-        return Verdict(Status.TAMPERED, "anchor", 0, 0, (finding,), reason=text)
-    except NotProven as error:
-        return Verdict(Status.UNVERIFIABLE, "anchor", 0, 0, reason=str(error)[:300])
-    return Verdict(Status.VERIFIED, "anchor", 0, 0)
+        size, root = audit_api.merkle_head(settings().api)
+    except ClientError as error:
+        _logger.warning("the API shows no head to compare: %s", error)
+        return None
+    dsn = settings().database.reader_dsn.get_secret_value()
+    return table_verification.compare_api_with_table(dsn, sealed_log(), log_trust(), size, root)
 
 
 @task(name="Advance the anchor", **READ)

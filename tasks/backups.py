@@ -27,11 +27,11 @@ from tasks.work import (
     recovery,
     restore,
     swap,
-    verification,
 )
 from tasks.work.log_heads import latest_head
 from tasks.work.log_store import ObjectLog
 from tasks.work.scratch import private_scratch
+from tasks.work.table_verification import verify_table
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,9 +182,7 @@ def verify_restored_log(incident: str) -> dict[str, Any]:
     """
     site = _site(incident)
     store = settings().store
-    verdict = verification.verify_table(
-        settings().database.reader_dsn.get_secret_value(), site.log, site.trust
-    )
+    verdict = verify_table(settings().database.reader_dsn.get_secret_value(), site.log, site.trust)
     if verdict.status is not Status.VERIFIED:
         found = [finding.as_json() for finding in verdict.findings[:5]]
         text = f"expected the log in service to be the signed one, found {verdict.status}: {found}"

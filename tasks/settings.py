@@ -17,6 +17,14 @@ from tasks.domain.ledger.trust import MAX_TRUST_BYTES, Trust
 def read_text(path: Path, limit: int) -> str:
     """A small text file that a person wrote; BadInput when it is no such file."""
     try:
+        return read_bytes(path, limit).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise BadInput(f"expected text in {path.name}, found bytes that are not UTF-8") from error
+
+
+def read_bytes(path: Path, limit: int) -> bytes:
+    """A small file that a person names; BadInput when it is none, or larger than `limit` bytes."""
+    try:
         if not path.is_file():
             raise BadInput(f"expected a file, found none at {str(path)[:200]!r}")
         with path.open("rb") as file:
@@ -25,10 +33,7 @@ def read_text(path: Path, limit: int) -> str:
         raise BadInput(f"cannot read {str(path)[:200]!r}: {error.strerror}") from error
     if len(data) > limit:
         raise BadInput(f"expected at most {limit} bytes in {path.name}, found more")
-    try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise BadInput(f"expected text in {path.name}, found bytes that are not UTF-8") from error
+    return data
 
 
 class _Section(BaseModel):
@@ -95,6 +100,9 @@ class StoreSettings(_Section):
     backups_bucket: str = Field("rlhf-audit-trail-backups", description="The runbook's bucket.")
     evidence_bucket: str = Field("rlhf-audit-trail-evidence", description="Object Lock enabled.")
     audit_prefix: str = Field("audit-logs/", description="Sealed log: seg/, tile/, checkpoints/.")
+    journal_prefix: str = Field(
+        "journal/", description="The sealed journal, in the evidence bucket; laid out alike."
+    )
     database_prefix: str = Field("database/", description="Dumps with signed manifests.")
     retention_days: int = Field(
         183, ge=1, le=3650, description="Object Lock of evidence; the AI Act's minimum of logs."
@@ -112,6 +120,15 @@ class LedgerSettings(_Section):
     trust_file: Path | None = Field(
         None, description="TOML with keys, witnesses, quorum; instead of origin and log_key."
     )
+    journal_trust_file: Path | None = Field(
+        None, description="The same for our own journal, which has a key and an origin of its own."
+    )
+    sample_share: float = Field(
+        0.02, gt=0, le=1, description="Of older blocks of 65,536 records, hashed again each night."
+    )
+    workers: int = Field(
+        1, ge=1, le=64, description="Processes that hash; each needs a core and about 100 MB."
+    )
     backup_key: str = Field(
         "", description="Verifier key of backup manifests; empty: the sealer signs them too."
     )
@@ -126,6 +143,25 @@ class LedgerSettings(_Section):
                 "RUNBOOK_LEDGER__LOG_KEY; without it nothing can be proven"
             )
         return Trust.in_key(self.log_key, self.origin)
+
+    def read_journal_trust(self) -> Trust:
+        """Whom we believe about our own journal. Raises BadInput when it is not named."""
+        if self.journal_trust_file is None:
+            raise BadInput(
+                "expected whose signatures on the journal count, found none: set "
+                "RUNBOOK_LEDGER__JOURNAL_TRUST_FILE"
+            )
+        return Trust.parse(read_text(self.journal_trust_file, MAX_TRUST_BYTES))
+
+
+class SealerSettings(_Section):
+    """The sealer, a service of its own: it has the log's signing key, we have its address."""
+
+    url: str = Field("", description="Base URL; empty: nothing of ours asks for sealing.")
+    token: SecretStr = Field(SecretStr(""), description="Bearer token; allows sealing only.")
+    timeout_seconds: float = Field(
+        300.0, gt=0, le=3600, description="Of one sealing: it hashes and writes what is new."
+    )
 
 
 class ResponderSettings(_Section):
@@ -221,6 +257,7 @@ class Settings(BaseSettings):
     metrics: MetricsSettings = MetricsSettings()
     store: StoreSettings = StoreSettings()
     ledger: LedgerSettings = LedgerSettings()
+    sealer: SealerSettings = SealerSettings()
     responder: ResponderSettings = ResponderSettings()
     chat: ChatSettings = ChatSettings()
     contacts: ContactSettings = ContactSettings()

@@ -9,6 +9,7 @@ from deployments.lab import activation
 from deployments.lab.patient import DATABASE, OWNER
 from deployments.lab.postgres import PostgresServer
 from deployments.lab.s3 import BACKUPS, EVIDENCE
+from deployments.lab.sealing import put_back, states_of
 from deployments.lab.stack import Lab
 from deployments.lab.template import RESPONDER_DATABASE
 
@@ -33,6 +34,7 @@ class Pristine:
         shutil.copytree(self._data, self._data_copy)
         lab.objects.start()
         self._versions = self._listed()
+        self._witnessed = states_of(lab.witnesses)
 
     def restore(self) -> Lab:
         """The lab as it was, its settings active, its servers up, its writer (if any) at work."""
@@ -47,6 +49,12 @@ class Pristine:
             shutil.rmtree(self._data)
             shutil.copytree(self._data_copy, self._data)
             lab.objects.start()
+        put_back(lab.witnesses, self._witnessed)
+        for witness in lab.witnesses:
+            if witness.child is None or not witness.child.alive:
+                witness.start(list(lab.trust_files.values()))
+        if lab.sealer.child is None or not lab.sealer.child.alive:
+            lab.sealer.start()
         lab.backup_size, lab.sealed_size, lab.backup_key = self._sizes
         _empty_responder(lab.responder)
         self._restart_api()

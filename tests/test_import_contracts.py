@@ -15,7 +15,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
-LIGHT_VERBS = ("verify", "doctor", "incidents", "report", "approve", "deny")
+LIGHT_VERBS = (
+    *("verify", "seal", "key", "prove", "bundle"),
+    *("doctor", "incidents", "report", "approve", "deny"),
+)
 HELP_SECONDS = 0.5
 # The published example key of the signed-note format: valid, and nobody's here.
 SOME_KEY = "PeterNeumann+c74f20a3+ARpc2QcUPDhMQegwxbzhKqiBfsVkmqq/LDE4izWy10TW"

@@ -3,7 +3,8 @@
     python -m deployments.lab.backup
 
 The manifest says how many records the log had in the very snapshot that was dumped. Environment:
-as the sealer's, and LAB_PG_DUMP (the program). Prints the key of the dump.
+LAB_SEALER_DSN, LAB_SEALER_KEY_FILE, LAB_PG_DUMP (the program), and the store as RUNBOOK_ settings
+with the sealer's own access key. Prints the key of the dump.
 """
 
 import os
@@ -15,10 +16,10 @@ from pathlib import Path
 
 import psycopg
 
-from deployments.lab.sealer import signer
+from deployments.key_files import read_signer
 from tasks.clients.object_store import ObjectStore
 from tasks.clients.postgres import environment
-from tasks.domain.ledger import sign_note
+from tasks.domain.ledger import KeyType, sign_note
 from tasks.domain.restore import DUMP_SUFFIX, MANIFEST_SUFFIX, Backup
 from tasks.settings import Settings
 
@@ -58,7 +59,8 @@ def main() -> None:
         content = file.read_bytes()
     backup = Backup(key, len(content), sha256(content).hexdigest(), size, now)
     store.put(settings.store.backups_bucket, key, content)
-    manifest = sign_note(backup.manifest_text(), signer()).encode()
+    signer = read_signer(Path(os.environ["LAB_SEALER_KEY_FILE"]), KeyType.LOG)
+    manifest = sign_note(backup.manifest_text(), signer).encode()
     manifest_key = key.removesuffix(DUMP_SUFFIX) + MANIFEST_SUFFIX
     store.put(settings.store.backups_bucket, manifest_key, manifest)
     store.close()

@@ -25,7 +25,7 @@ from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident
 from tasks.domain.ledger import Status
 from tasks.settings import settings
-from tasks.work import journal, verification
+from tasks.work import journal, table_verification
 from tasks.work.log_store import ObjectLog
 
 _RESPONSE_SECONDS = 300.0
@@ -177,7 +177,7 @@ def _judge(lab: Lab, incident: Incident, damage: Damage, began: float) -> outcom
     unnamed, misnamed = judging.unnamed_and_misnamed(damage, lab.sealed_size, findings)
     resealed = _seal_again(lab)
     store = settings().store
-    verdict = verification.verify_table(
+    verdict = table_verification.verify_table(
         lab.reader_dsn,
         ObjectLog(ObjectStore(store), store.backups_bucket, store.audit_prefix),
         settings().ledger.read_trust(),

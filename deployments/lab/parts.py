@@ -13,11 +13,13 @@ from deployments.lab.postgres import PostgresServer, binaries, new_password
 from deployments.lab.processes import Child, Processes
 from deployments.lab.prometheus import PrometheusServer
 from deployments.lab.s3 import ObjectServer
+from deployments.lab.sealing import SealerService, Witness
 from deployments.lab.services import Service, Writer, sealers_job
 from deployments.lab.state import StateDirectory
 from tasks.domain.ledger import NoteSigner
 
 ORIGIN = "rlhf-audit-trail"
+JOURNAL_ORIGIN = f"{ORIGIN}/journal"
 RESPONDER_KEY = "rlhf-audit-runbook"
 
 
@@ -54,6 +56,8 @@ class Parts:
     api: Service
     chat: Service
     writer: Writer
+    witnesses: list[Witness]
+    sealer: SealerService
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -65,7 +69,8 @@ class Parts:
         self.backup_key = ""
         self.alert_token = new_password()
         self.ports = {"gateway": free_port(), "prefect": free_port()}
-        self.signers = {name: NoteSigner.generate(name) for name in (ORIGIN, RESPONDER_KEY)}
+        names = (ORIGIN, JOURNAL_ORIGIN, RESPONDER_KEY)
+        self.signers = {name: NoteSigner.generate(name) for name in names}
 
     @property
     def path(self) -> Path:
@@ -116,8 +121,10 @@ class Parts:
             "RUNBOOK_CACHE__URL": self.cache.url,
             "RUNBOOK_METRICS__PROMETHEUS_URL": self.prometheus.url if self.prometheus else "",
             **self.objects.store_environment("responder"),
-            "RUNBOOK_LEDGER__ORIGIN": ORIGIN,
-            "RUNBOOK_LEDGER__LOG_KEY": self.log_key,
+            **self.trust_environment,
+            "RUNBOOK_LEDGER__BACKUP_KEY": self.log_key,
+            "RUNBOOK_SEALER__URL": self.sealer.url,
+            "RUNBOOK_SEALER__TOKEN": self.sealer.token,
             "RUNBOOK_RESPONDER__DSN": self.responder.dsn(
                 template.RESPONDER_ROLE, template.RESPONDER_DATABASE
             ),
@@ -136,6 +143,20 @@ class Parts:
             known |= prefect_server.client_environment(self.ports["prefect"], home)
         return known
 
+    @property
+    def trust_files(self) -> dict[str, Path]:
+        """The trust policies by origin."""
+        return {ORIGIN: self.path / "trust.toml", JOURNAL_ORIGIN: self.path / "journal-trust.toml"}
+
+    @property
+    def trust_environment(self) -> dict[str, str]:
+        """Whom sealer and responder believe about both logs."""
+        return {
+            "RUNBOOK_LEDGER__ORIGIN": ORIGIN,
+            "RUNBOOK_LEDGER__TRUST_FILE": str(self.trust_files[ORIGIN]),
+            "RUNBOOK_LEDGER__JOURNAL_TRUST_FILE": str(self.trust_files[JOURNAL_ORIGIN]),
+        }
+
     def memory_bytes(self) -> int:
         """Memory of all processes of the lab, shared pages counted once."""
         return memory_of(self.processes.pids())
@@ -148,6 +169,9 @@ class Parts:
             f"S3                 {self.objects.url}",
             f"records            {self.options.records}, sealed {self.sealed_size}",
             f"backup             {self.backup_key}, {self.backup_size} records",
+            f"sealer             {self.sealer.url}",
+            f"witnesses          {', '.join(each.url for each in self.witnesses)}",
+            "                   sealer, witnesses and anchor apart: simulated, on one machine",
         ]
         if self.prometheus is None:
             lines.append("Prometheus         not installed: firing alerts are Unknown")
@@ -160,24 +184,36 @@ class Parts:
         return lines
 
     def seal_now(self) -> int:
-        """Seal what is not sealed yet, as the sealer; the size of the sealed log."""
-        self.sealed_size = int(sealers_job(self.processes, "sealer", self.sealers_variables()))
+        """Have sealed what is not sealed yet; the size of the sealed log. LabError if refused."""
+        self.sealed_size = self.sealer.seal("audit")
         return self.sealed_size
 
     def back_up_now(self) -> str:
         """Take a signed backup, as the sealer; its key."""
-        self.backup_key = sealers_job(self.processes, "backup", self.sealers_variables())
+        self.backup_key = sealers_job(self.processes, "backup", self._backup_variables())
         return self.backup_key
 
     def sealers_signer(self) -> NoteSigner:
         """The log's signing key: for tests that play the sealer, never for the responder."""
         return self.signers[ORIGIN]
 
-    def sealers_variables(self) -> dict[str, str]:
-        """What the sealer's programs need: its own login, access key and signing key."""
+    def sealer_variables(self) -> dict[str, str]:
+        """What the sealer needs: its own logins, access key and signing keys, and the witnesses."""
         return {
             **self.objects.store_environment("sealer"),
-            "RUNBOOK_LEDGER__ORIGIN": ORIGIN,
+            **self.trust_environment,
+            "SEALER_KEY_FILE": str(self.path / "sealer.key"),
+            "SEALER_DSN": self.patient.dsn("sealer", DATABASE),
+            "SEALER_JOURNAL_KEY_FILE": str(self.path / "journal.key"),
+            "SEALER_JOURNAL_DSN": self.responder.dsn(
+                template.SEALER_ROLE, template.RESPONDER_DATABASE
+            ),
+            "SEALER_WITNESSES": json.dumps([each.url for each in self.witnesses]),
+        }
+
+    def _backup_variables(self) -> dict[str, str]:
+        return {
+            **self.objects.store_environment("sealer"),
             "LAB_SEALER_DSN": self.patient.dsn("sealer", DATABASE),
             "LAB_SEALER_KEY_FILE": str(self.path / "sealer.key"),
             "LAB_PG_DUMP": str(binaries() / "pg_dump"),

@@ -56,6 +56,8 @@ def start_server(processes: Processes, port: int, home: Path, dsn: str, *, migra
             "PREFECT_SERVER_API_HOST": LOOPBACK,
             "PREFECT_API_BLOCKS_REGISTER_ON_START": first_time,
             "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+            # no schedules: a copy of an old template would begin with all that is late by then
+            "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
         },
         directory=home,
         stop_signal=signal.SIGKILL,  # what it knows is in PostgreSQL

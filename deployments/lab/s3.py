@@ -20,6 +20,9 @@ from deployments.lab.state import private_file
 
 BACKUPS = "rlhf-audit-trail-backups"
 EVIDENCE = "rlhf-audit-trail-evidence"
+JOURNAL = "journal/"
+"""The sealed journal's place in the evidence bucket."""
+
 REGION = "us-east-1"
 
 _START_SECONDS = 30.0
@@ -28,7 +31,10 @@ _HOLDS = ("PutObjectLegalHold", "GetObjectLegalHold")
 _GRANTS = {
     "operator": ("Admin", "Read", "Write", "List", "Tagging"),
     # writes what it signs; cannot touch evidence
-    "sealer": tuple(f"{action}:{BACKUPS}" for action in ("Read", "Write", "List", *_LOCKS)),
+    "sealer": (
+        *(f"{action}:{BACKUPS}" for action in ("Read", "Write", "List", *_LOCKS)),
+        *(f"{action}:{EVIDENCE}/{JOURNAL}*" for action in ("Read", "Write", "List", *_LOCKS)),
+    ),
     # reads backups and the sealed log, adds evidence; cannot alter a backup
     "responder": (
         *(f"{action}:{BACKUPS}" for action in ("Read", "List", *_LOCKS[1:])),
@@ -127,6 +133,7 @@ class ObjectServer:
             "RUNBOOK_STORE__SECRET_ACCESS_KEY": self.keys[identity].secret,
             "RUNBOOK_STORE__BACKUPS_BUCKET": BACKUPS,
             "RUNBOOK_STORE__EVIDENCE_BUCKET": EVIDENCE,
+            "RUNBOOK_STORE__JOURNAL_PREFIX": JOURNAL,
         }
 
     def _identities(self) -> str:

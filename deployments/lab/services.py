@@ -1,6 +1,6 @@
-"""The small Python services of the patient: audit API, writer, chat, and the sealer's jobs.
+"""The small Python services of the patient: audit API, writer, chat, and the sealer's backup.
 
-Each is a process of its own; the jobs end by themselves.
+Each is a process of its own; the backup ends by itself.
 """
 
 import sys

@@ -21,12 +21,13 @@ from typing import Any, NoReturn, Self
 from deployments.lab import activation, dataset, prefect_server, prometheus, template
 from deployments.lab.cache import CacheServer
 from deployments.lab.environment import LOOPBACK
-from deployments.lab.parts import ORIGIN, RESPONDER_KEY, Options, Parts
+from deployments.lab.parts import JOURNAL_ORIGIN, ORIGIN, RESPONDER_KEY, Options, Parts
 from deployments.lab.patient import DATABASE, load, set_up
 from deployments.lab.postgres import PATIENT, SUPERUSER, PostgresServer
 from deployments.lab.processes import Processes
 from deployments.lab.prometheus import PrometheusServer
 from deployments.lab.s3 import ObjectServer
+from deployments.lab.sealing import WITNESSES, SealerService, Witness, trust_policy
 from deployments.lab.services import Service, Writer
 from deployments.lab.state import StateDirectory, private_file
 from deployments.lab.sweeping import sweep
@@ -41,7 +42,7 @@ __all__ = ["APPROVER", "ORIGIN", "Lab", "Options"]
 APPROVER = "demo approver (simulated)"
 
 _TOKEN_VALID = timedelta(hours=12)
-_DATA = ("patient", "responder", "s3", "cache", "prometheus", "prefect")
+_DATA = ("patient", "responder", "s3", "cache", "prometheus", "prefect", *WITNESSES)
 
 
 class Lab(Parts):
@@ -97,19 +98,25 @@ class Lab(Parts):
     def _start(self) -> None:
         self._prepare()
         submit = self._threads.submit
-        responding = submit(self._start_responder)
+        responders_data = submit(self._start_responder)
+        responding = submit(self._start_prefect, responders_data)
         database = submit(self._start_patient)
         objects = submit(self._start_one, "S3", self.objects)
         others = [
             submit(self._start_one, "Valkey", self.cache),
             submit(self._start_one, "chat", self.chat),
         ]
+        witnessing = [submit(self._start_witness, each) for each in self.witnesses]
         rows = dataset.rows(self.options.records, self.options.seed, ORIGIN)
         database.result()
         objects.result()
+        responders_data.result()
+        sealing = submit(self._start_sealer)
         others.append(submit(self._start_running, responding))
         self._fill(rows)
         others.append(submit(self._start_api))
+        for part in (sealing, *witnessing):
+            part.result()
         with self._timed("sealing the log"):
             self.seal_now()
         for part in (responding, *others):
@@ -123,13 +130,21 @@ class Lab(Parts):
 
     def _prepare(self) -> None:
         """Make the parts, with their ports and tokens, and the keys; nothing is started."""
-        for name, key in (("sealer", ORIGIN), ("responder", RESPONDER_KEY)):
+        keys = {"sealer": ORIGIN, "journal": JOURNAL_ORIGIN, "responder": RESPONDER_KEY}
+        for name, key in keys.items():
             private_file(self.path / f"{name}.key", self.signers[key].encoded + "\n")
+        self.witnesses = [Witness(name, self.path / name, self.processes) for name in WITNESSES]
+        verifiers = [each.signer.verifier for each in self.witnesses]
+        for origin, file in self.trust_files.items():
+            file.write_text(
+                trust_policy(origin, self.signers[origin].verifier, verifiers), encoding="utf-8"
+            )
         self.reports.mkdir(parents=True, exist_ok=True)
         self.objects = ObjectServer(self.path / "s3", self.processes)
         self.cache = CacheServer(self.path / "cache", self.processes)
         self.chat = Service("chat", "chat", self.processes, probe="/_messages")
         self.api = Service("api", "audit_api", self.processes)
+        self.sealer = SealerService(self.processes)
         self.writer = Writer(
             self.processes, self.api, self.path / "acked.log", self.options.rate, self.options.seed
         )
@@ -160,6 +175,10 @@ class Lab(Parts):
             self.responder = template.start_responder(
                 self.processes, self.path / "responder", kind(self.processes, self._progress)
             )
+
+    def _start_prefect(self, data: Future[None]) -> None:
+        """Prefect's server, as soon as its database is there."""
+        data.result()
         if self.options.prefect:
             with self._timed("Prefect server"):
                 home = self.path / "prefect"
@@ -183,6 +202,15 @@ class Lab(Parts):
                 self.gateway = prefect_server.start_gateway(
                     self.processes, self.environment, self.gateway_url
                 )
+
+    def _start_witness(self, witness: Witness) -> None:
+        with self._timed(witness.name):
+            witness.start(list(self.trust_files.values()))
+
+    def _start_sealer(self) -> None:
+        self.sealer.variables = self.sealer_variables()
+        with self._timed("sealer"):
+            self.sealer.start()
 
     def _start_api(self) -> None:
         self.api.variables = {

@@ -32,6 +32,8 @@ from deployments.lab.state import StateDirectory, area, private_file
 
 PREFECT_ROLE, PREFECT_DATABASE = "prefect", "prefect"
 RESPONDER_ROLE, RESPONDER_DATABASE = "responder", "responder"
+SEALER_ROLE = "sealer"
+"""Reads the journal to sign it; `tasks/work/schema.sql` grants it."""
 
 _DATA, _PASSWORD = "data", "password"
 _FORMAT = "1"  # of a template's own layout
@@ -102,6 +104,7 @@ def start_responder(processes: Processes, data: Path, template: Path) -> Postgre
                 "SELECT 1 FROM pg_database WHERE datname = %s", (database,)
             ).fetchone():
                 connection.execute(f"CREATE DATABASE {database} OWNER {role}")
+    server.add_login(SEALER_ROLE)
     server.add_login(SUPERUSER)
     return server
 

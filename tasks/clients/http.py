@@ -1,4 +1,4 @@
-"""JSON over HTTP with one deadline and one size limit for the whole exchange.
+"""HTTP, mostly JSON, with one deadline and one size limit for the whole exchange.
 
 httpx's time-outs are per read: a server that sends one byte a second, of its headers or of its
 body, would hold a probe for ever. So a timer ends the connection at the deadline. Redirects are
@@ -35,6 +35,15 @@ class Answer:
     status: int
     value: Any
     seconds: float
+    headers: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """Status code, body and headers (names in lower case) of an answer that is no JSON."""
+
+    status: int
+    body: bytes
     headers: Mapping[str, str]
 
 
@@ -76,6 +85,23 @@ def download(url: str, *, timeout_seconds: float) -> bytes:
     response, body = _exchange("GET", url, {"headers": _PLAIN}, timeout_seconds)
     _check_status(response, url, body, frozenset({200}))
     return body
+
+
+def post(
+    url: str,
+    body: bytes,
+    *,
+    timeout_seconds: float,
+    content_type: str = "application/octet-stream",
+) -> Raw:
+    """Bytes to a protocol that is not JSON; the answer as it is, whatever its status.
+
+    Raises Transient when it does not come in time, Malformed for no URL and over 4 MiB.
+    """
+    headers = {"content-type": content_type} | _PLAIN
+    wanted = {"content": body, "headers": headers}
+    response, found = _exchange("POST", url, wanted, timeout_seconds)
+    return Raw(response.status_code, found, dict(response.headers))
 
 
 def _sendable(token: SecretStr) -> str:

@@ -6,6 +6,7 @@ with other bytes it is a Conflict. Nothing here deletes.
 
 import base64
 import re
+from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -36,6 +37,8 @@ PART_BYTES = 64 * 1024 * 1024
 _CONNECT_SECONDS = 5
 _READ_SECONDS = 60
 _PARALLEL_READS = 16
+_PIECE_BYTES = 4 * 1024 * 1024
+_PIECES_AHEAD = 3
 _KEY = re.compile(r"[A-Za-z0-9_=+@:,~ .-]+(/[A-Za-z0-9_=+@:,~ .-]+)*", re.ASCII)
 _MAX_KEY = 1024
 
@@ -96,6 +99,10 @@ class ObjectStore:
             ),
         )
 
+    def __reduce__(self) -> tuple[type["ObjectStore"], tuple[StoreSettings]]:
+        """Pickled by its settings, for worker processes that make connections of their own."""
+        return ObjectStore, (self._settings,)
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()
@@ -112,6 +119,26 @@ class ObjectStore:
                         f" found {answer['ContentLength']}"
                     )
                 return bytes(body.read())
+
+    def get_pieces(self, bucket: str, key: str, limit: int = MAX_OBJECT_BYTES) -> Iterator[bytes]:
+        """The object's bytes in pieces of 4 MiB, a few of them read ahead in parallel."""
+        size = self.head(bucket, key).size
+        if size > limit:
+            raise Malformed(f"s3://{bucket}/{key}: expected at most {limit} bytes, found {size}")
+        store = self._bulk(bucket)
+
+        def read(start: int) -> bytes:
+            with translated_errors("s3:GetObject", bucket, key):
+                end = min(size, start + _PIECE_BYTES)
+                return bytes(obstore.get_range(store, key, start=start, end=end))
+
+        starts = iter(range(0, size, _PIECE_BYTES))
+        with ThreadPoolExecutor(_PIECES_AHEAD) as pool:
+            ahead = deque(pool.submit(read, start) for start in islice(starts, _PIECES_AHEAD))
+            while ahead:
+                piece = ahead.popleft().result()
+                ahead.extend(pool.submit(read, start) for start in islice(starts, 1))
+                yield piece
 
     def get_many(
         self, bucket: str, keys: Iterable[str], limit: int = MAX_OBJECT_BYTES

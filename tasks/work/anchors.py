@@ -7,22 +7,15 @@ older or forked ones cannot reach it, so a rollback or a fork shows against it.
 from dataclasses import dataclass
 
 from tasks.domain.errors import NotProven
-from tasks.domain.ledger import (
-    Checkpoint,
-    Code,
-    MerkleTree,
-    ProofError,
-    Trust,
-    verify_consistency,
-)
+from tasks.domain.ledger import Checkpoint, Code, Trust
 from tasks.work import responder
+from tasks.work.comparisons import broken_with
+from tasks.work.log_files import LogStore
 from tasks.work.log_heads import Head, open_head
-from tasks.work.log_store import LogStore
-from tasks.work.signed_tree import signed_leaves
+from tasks.work.signed_tree import signed_tree
 
 _NEWEST = "SELECT note FROM anchors WHERE origin = %s ORDER BY size DESC LIMIT 1"
 _KEEP = "INSERT INTO anchors (origin, size, note) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING"
-_HASH = 32
 
 
 class AnchorBroken(NotProven):
@@ -56,28 +49,13 @@ def check(log: LogStore, head: Head, trust: Trust) -> None:
     Raises AnchorBroken when the head is older than the anchor (rollback) or is not an extension of
     it (fork). Before the first anchor there is nothing to compare with.
     """
-    origin = head.checkpoint.origin
     anchor = newest(trust)
     if anchor is None or anchor.checkpoint.size == 0:
         return
-    old, new = anchor.checkpoint, head.checkpoint
-    if new.size < old.size:
-        raise AnchorBroken(
-            Code.ROLLBACK,
-            f"expected a head of {origin} of at least {old.size} records (the anchor), "
-            f"found {new.size}: newer checkpoints were removed from the object store",
-        )
-    leaves = signed_leaves(log, new)
-    tree = MerkleTree([leaves[at : at + _HASH] for at in range(0, len(leaves), _HASH)])
-    proof = tree.consistency_proof(old.size, new.size)
-    try:
-        verify_consistency(old.size, new.size, old.root, new.root, proof)
-    except ProofError as error:
-        raise AnchorBroken(
-            Code.FORK,
-            f"expected the head of {origin} at {new.size} to continue the anchor at "
-            f"{old.size}, found another history: somebody signed two logs",
-        ) from error
+    signed, _ = signed_tree(log, head.checkpoint)
+    broken = broken_with(anchor.checkpoint, head.checkpoint, signed)
+    if broken is not None:
+        raise AnchorBroken(broken.code, broken.detail)
 
 
 def advance(log: LogStore, trust: Trust, verified: Checkpoint) -> int:

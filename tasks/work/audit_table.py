@@ -1,22 +1,35 @@
-"""Reading `audit_records` as it is stored: one repeatable-read snapshot, binary COPY, streaming.
+"""Reading a table of record lines as it is stored: one snapshot, binary COPY, streaming.
 
-Only `seq` and `record` are read. The stored leaf and everything derived say nothing about the
-record, so nothing here depends on them.
+`audit_records` of the system under care, or the responder's own journal. Only `seq` and the line
+are read. The stored leaf and everything derived say nothing about the line, so nothing here depends
+on them.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
 
-TABLE = sql.Identifier("public", "audit_records")
+
+@dataclass(frozen=True, slots=True)
+class LineTable:
+    """A table with `seq` and, in the column `line`, the record lines."""
+
+    name: sql.Identifier
+    line: sql.Identifier
+
+
+AUDIT_RECORDS = LineTable(sql.Identifier("public", "audit_records"), sql.Identifier("record"))
+JOURNAL = LineTable(sql.Identifier("public", "journal"), sql.Identifier("line"))
+
 BATCH_ROWS = 1000
 
 _CONNECT_SECONDS = 10.0
-_ROWS = sql.SQL("COPY (SELECT seq, record FROM {} WHERE {} ORDER BY seq) TO STDOUT (FORMAT BINARY)")
+_ROWS = sql.SQL("COPY (SELECT seq, {} FROM {} WHERE {} ORDER BY seq) TO STDOUT (FORMAT BINARY)")
 _NO_SEQ = -1
 
 
@@ -29,25 +42,45 @@ def reading(dsn: str) -> Iterator[Connection[TupleRow]]:
 
 
 @contextmanager
-def snapshot(connection: Connection[TupleRow]) -> Iterator[None]:
-    """All reading inside sees one state of the database, and nothing can be written."""
+def snapshot(connection: Connection[TupleRow], shared: str = "") -> Iterator[str]:
+    """All reading inside sees one state of the database, and nothing can be written.
+
+    Yields the name under which other connections see the same state, as `shared`, while this one
+    is open.
+    """
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        yield
+        if shared:
+            connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(shared))
+            yield shared
+            return
+        row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+        yield str(row[0]) if row else ""
 
 
 def stored_rows(
-    connection: Connection[TupleRow], first: int | None = None
+    connection: Connection[TupleRow],
+    first: int | None = None,
+    end: int | None = None,
+    table: LineTable = AUDIT_RECORDS,
 ) -> Iterator[tuple[list[int], list[bytes]]]:
-    """(seqs, records) in batches of 1,000, by seq; from `first` on, or all there are.
+    """(seqs, records) in batches of 1,000, by seq; `first` <= seq < `end`, or all there are.
+
+    Without a `first` rows below 0 come too, without an `end` those whose seq is NULL.
 
     NULLs, which the table forbids, come as seq -1 and as the empty record: a dropped constraint is
     for the comparison to report.
     """
-    condition = sql.SQL("true") if first is None else sql.SQL("seq >= {}").format(first)
+    bounds: list[sql.Composable] = [sql.SQL("true")]
+    if end is not None:
+        bounds.append(sql.SQL("seq < {}").format(end))
+    if first is not None:
+        inside = "seq >= {}" if end is not None else "(seq >= {} OR seq IS NULL)"
+        bounds.append(sql.SQL(inside).format(first))
+    condition = sql.SQL(" AND ").join(bounds)
     seqs: list[int] = []
     records: list[bytes] = []
-    with connection.cursor().copy(_ROWS.format(TABLE, condition)) as copy:
+    with connection.cursor().copy(_ROWS.format(table.line, table.name, condition)) as copy:
         copy.set_types(["int8", "bytea"])
         for seq, record in copy.rows():
             seqs.append(_NO_SEQ if seq is None else seq)
@@ -59,15 +92,30 @@ def stored_rows(
         yield seqs, records
 
 
-def stored_record(connection: Connection[TupleRow], seq: int) -> bytes | None:
+def stored_record(
+    connection: Connection[TupleRow], seq: int, table: LineTable = AUDIT_RECORDS
+) -> bytes | None:
     """One record as it is stored; None without it."""
-    query = sql.SQL("SELECT record FROM {} WHERE seq = %s").format(TABLE)
+    query = sql.SQL("SELECT {} FROM {} WHERE seq = %s").format(table.line, table.name)
     row = connection.execute(query, (seq,), binary=True).fetchone()
     return None if row is None or row[0] is None else bytes(row[0])
 
 
-def count_below(connection: Connection[TupleRow], seq: int) -> int:
+def counts_by_block(
+    connection: Connection[TupleRow], end: int, block: int, table: LineTable = AUDIT_RECORDS
+) -> dict[int, int]:
+    """How many rows each block of `block` seqs has, for seqs below `end`; those below 0 at -1."""
+    query = sql.SQL(
+        "SELECT CASE WHEN seq < 0 THEN -1 ELSE seq / {} END AS block, count(*) FROM {}"
+        " WHERE seq < {} GROUP BY 1"
+    ).format(block, table.name, end)
+    return {int(number): int(count) for number, count in connection.execute(query).fetchall()}
+
+
+def count_below(
+    connection: Connection[TupleRow], seq: int, table: LineTable = AUDIT_RECORDS
+) -> int:
     """How many rows the table has with a smaller seq, from 0."""
-    query = sql.SQL("SELECT count(*) FROM {} WHERE seq >= 0 AND seq < %s").format(TABLE)
+    query = sql.SQL("SELECT count(*) FROM {} WHERE seq >= 0 AND seq < %s").format(table.name)
     row = connection.execute(query, (seq,)).fetchone()
     return int(row[0]) if row else 0

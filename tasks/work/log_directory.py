@@ -71,6 +71,17 @@ class DirectoryLog:
         ):
             shutil.copyfileobj(file, copy, _PIECE)
 
+    def pieces(self, path: str, limit: int = MAX_FILE_BYTES) -> Iterator[bytes]:
+        """The file's bytes, 1 MiB at a time, with the errors of `read`."""
+        *folders, name = check_path(path)
+        with (
+            _translated(path),
+            self._folder(folders, create=False) as folder,
+            _opened(folder, name, path, limit) as file,
+        ):
+            while piece := file.read(_PIECE):
+                yield piece
+
     def write(self, path: str, data: bytes) -> None:
         """Write a file once, durable on return; a file with other bytes is a Conflict."""
         *folders, name = check_path(path)

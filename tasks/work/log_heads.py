@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from tasks.clients.errors import Malformed, NotFound
 from tasks.domain.errors import NotProven
@@ -17,11 +18,19 @@ from tasks.domain.ledger import (
     Trust,
 )
 from tasks.domain.ledger.notes import MAX_NOTE_BYTES
-from tasks.work.log_store import LogStore
+from tasks.work.log_files import LogStore
 
 CHECKPOINTS = "checkpoints/"
+COSIGNED = "cosigned/"
+"""Later cosignatures of heads, `<size>-<seconds since 1970>`: the same text, signed again."""
+
+MAX_RECORDS = 1 << 34
+"""A head that claims more is refused: a stolen key must not make us look for them for ever."""
 SIZE_NAME = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
 _MAX_REFUSED = 1000
+_COSIGNED_NAME = re.compile(r"(0|[1-9][0-9]{0,18})-([1-9][0-9]{0,11})", re.ASCII)
+_MAX_COSIGNED = 10
+_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +61,8 @@ def open_head(log: LogStore, size: int, trust: Trust, *, witnessed: bool = True)
     except Malformed as error:
         raise NoteError(str(error)) from error
     opened = trust.open(note) if witnessed else trust.open_signed(note)
+    if size > MAX_RECORDS:
+        raise CheckpointError(f"signed for {size} records, more than the {MAX_RECORDS} of any log")
     if opened.checkpoint.size != size:
         raise CheckpointError(
             f"stored as size {size}, but signed for size {opened.checkpoint.size}"
@@ -86,7 +97,37 @@ def latest_head(log: LogStore, trust: Trust) -> Head:
         except NoteError as error:
             refused.append(refusal(log, size, error))
         else:
-            return replace(head, refused=tuple(refused))
+            return replace(_with_later_cosignatures(log, head, trust), refused=tuple(refused))
     raise NotProven(
         f"{log}: none of {len(refused)} checkpoints verifies; the newest: {refused[0].detail}"
     )
+
+
+def cosigned_path(size: int, at: datetime) -> str:
+    """Where the note of the head of this size goes that witnesses cosigned again."""
+    return f"{COSIGNED}{size}-{int(at.timestamp())}"
+
+
+def _with_later_cosignatures(log: LogStore, head: Head, trust: Trust) -> Head:
+    """The head with the newest signature of each witness; `note` stays as it was first written.
+
+    Those tell only how fresh the head is: a file that does not verify is read over.
+    """
+    if trust.max_age is None:
+        return head
+    names = (_COSIGNED_NAME.fullmatch(path.removeprefix(COSIGNED)) for path in log.paths(COSIGNED))
+    later = sorted(int(name[2]) for name in names if name and int(name[1]) == head.checkpoint.size)
+    newest = {each.verifier: each for each in head.cosigned}
+    for seconds in later[-_MAX_COSIGNED:]:
+        path = f"{COSIGNED}{head.checkpoint.size}-{seconds}"
+        try:
+            opened = trust.open(log.read(path, MAX_NOTE_BYTES).decode("utf-8"))
+        except (NoteError, Malformed, UnicodeDecodeError):
+            continue
+        if opened.checkpoint != head.checkpoint:
+            continue
+        for each in opened.cosigned:
+            known = newest.get(each.verifier)
+            if known is None or (each.at or _LONG_AGO) > (known.at or _LONG_AGO):
+                newest[each.verifier] = each
+    return replace(head, cosigned=tuple(newest.values()))

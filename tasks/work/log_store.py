@@ -7,39 +7,14 @@ recomputes the root over the tiles, `log_segments` compares lines with their sig
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Protocol
 
 from tasks.clients.errors import Malformed
 from tasks.clients.object_store import ObjectStore, check_key
 from tasks.domain.ledger.segments import MAX_STORED_BYTES
 from tasks.work.log_directory import DirectoryLog
+from tasks.work.log_files import LogStore
 
 __all__ = ["DirectoryLog", "LogStore", "ObjectLog"]
-
-
-class LogStore(Protocol):
-    """What a sealed log needs of its place. `source` names it in findings."""
-
-    source: str
-
-    def read(self, path: str, limit: int = ...) -> bytes:
-        """The file's bytes; NotFound without it, Malformed when it exceeds `limit` bytes."""
-
-    def read_many(self, paths: Iterable[str], limit: int = ...) -> Iterator[bytes]:
-        """Many small files in the order asked for, with the errors of `read`."""
-
-    def fetch(self, path: str, target: Path, limit: int = ...) -> None:
-        """Stream the file into the new file `target`, with the errors of `read`."""
-
-    def write(self, path: str, data: bytes) -> None:
-        """Durable on return, and once: the same bytes again are fine, others are a Conflict."""
-
-    def paths(self, prefix: str) -> list[str]:
-        """Every file below the folder `prefix` (`seg/`), relative to the log.
-
-        Names come from outside and may be anything: pick those that are known. `read` refuses a
-        path that leads out of the log.
-        """
 
 
 class ObjectLog:
@@ -73,6 +48,10 @@ class ObjectLog:
     def read_many(self, paths: Iterable[str], limit: int = MAX_STORED_BYTES) -> Iterator[bytes]:
         """The bytes of many small objects in order, fetched in parallel."""
         return self._store.get_many(self._bucket, (self._key(path) for path in paths), limit)
+
+    def pieces(self, path: str, limit: int = MAX_STORED_BYTES) -> Iterator[bytes]:
+        """The object's bytes, a few pieces read ahead."""
+        return self._store.get_pieces(self._bucket, self._key(path), limit)
 
     def fetch(self, path: str, target: Path, limit: int = MAX_STORED_BYTES) -> None:
         """Stream the object into the new file `target`."""

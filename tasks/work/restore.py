@@ -24,7 +24,7 @@ from tasks.work.log_segments import segment_lines, stored_segments
 from tasks.work.log_store import LogStore
 from tasks.work.recovery import TABLE, Fence, Mark, Site, Stage, has_readable_table
 from tasks.work.signed_tree import signed_leaves
-from tasks.work.verification import verify_table
+from tasks.work.table_verification import verify_table
 
 JOBS = 2
 RESTORE_SECONDS = 3600.0

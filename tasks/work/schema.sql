@@ -15,6 +15,15 @@ CREATE TABLE IF NOT EXISTS journal (
 CREATE INDEX IF NOT EXISTS journal_incident ON journal (incident, seq);
 CREATE INDEX IF NOT EXISTS journal_kind ON journal (kind, seq);
 
+-- The sealer's own login may read facts, to sign them, and nothing else of ours.
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_roles WHERE rolname = 'sealer') THEN
+        GRANT SELECT ON journal TO sealer;
+    END IF;
+END
+$$;
+
 -- What Alertmanager sent, byte for byte, before it was told 2xx.
 CREATE TABLE IF NOT EXISTS notifications (
     digest bytea PRIMARY KEY CHECK (octet_length(digest) = 32),

@@ -1,47 +1,50 @@
-"""Sealing: new rows of the table become segments, tiles and a signed checkpoint.
+"""Sealing: new rows of a table become segments, tiles and a signed, cosigned checkpoint.
 
-Order of writing: segments, then tiles, then the checkpoint. Until the checkpoint is there nothing
-points at the rest, so a crash leaves the old head, and the next run writes the same files again
-and completes. A sealer signs nothing that it did not hash itself, and no break: it refuses with
-the seq, because a signature over damage would make the damage look proven.
+Order of writing: segments, tiles, then, once a quorum of witnesses has cosigned it, the checkpoint.
+Until that is there nothing points at the rest, so a crash leaves the old head, and the next run
+writes the same files again and completes. Which rows may be sealed: `sealed_rows`.
 """
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
-from tasks.clients.errors import Conflict
+from tasks.clients.errors import Conflict, Malformed
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import (
-    GENESIS_PREV,
     HASH_SIZE,
     Checkpoint,
     MerkleTree,
+    NoteError,
     NoteSigner,
-    RecordError,
     Trust,
-    canonical_line,
-    leaf_hash,
-    lost_leaf,
-    parse_line,
     sign_checkpoint,
     verify_consistency,
 )
-from tasks.domain.ledger.records import links_after
 from tasks.domain.ledger.segments import SEGMENT_LINES, Segment, SegmentError, pack, unpack
 from tasks.domain.ledger.tiles import tile_data, tiles_of
 from tasks.work import audit_table
-from tasks.work.log_heads import Head, latest_head, stored_sizes
-from tasks.work.log_segments import signed_lines
-from tasks.work.log_store import LogStore
+from tasks.work.audit_table import AUDIT_RECORDS, LineTable
+from tasks.work.cosigning import NO_WITNESSES, Witnesses, by_log, cosign
+from tasks.work.log_files import LogStore
+from tasks.work.log_heads import (
+    CHECKPOINTS,
+    Head,
+    cosigned_path,
+    latest_head,
+    open_head,
+    stored_sizes,
+)
+from tasks.work.sealed_rows import check_sealed_part, new_rows
+from tasks.work.signed_lines import signed_lines
 from tasks.work.signed_tree import signed_leaves
 
 _SEALING_LOCK = 0x5345414C  # "SEAL": any constant does, it must only be the sealers'
 _PARALLEL_WRITES = 8
-_GENESIS = frozenset({GENESIS_PREV.encode()})
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,70 +56,102 @@ class SealResult:
     added: int
 
 
+@dataclass(frozen=True, slots=True)
+class Sealer:
+    """Where it seals, with which key, and whose signatures the heads need."""
+
+    log: LogStore
+    signer: NoteSigner
+    trust: Trust
+    witnesses: Witnesses = NO_WITNESSES
+    table: LineTable = AUDIT_RECORDS
+
+
 def seal(dsn: str, log: LogStore, signer: NoteSigner, trust: Trust) -> SealResult:
+    """Seal every row of `audit_records` that the last checkpoint does not cover; no witnesses."""
+    return seal_table(dsn, Sealer(log, signer, trust))
+
+
+def seal_table(dsn: str, sealer: Sealer) -> SealResult:
     """Seal every row that the last checkpoint does not cover. `dsn`: a role that reads the table.
 
-    One sealer at a time per database. NotProven, and nothing signed, when the table is shorter
-    than the head, when a new row is not the canonical successor of the one before, or when the
-    newest stored checkpoint does not verify.
+    One sealer at a time per database. NotProven, and no head written, when the table is shorter
+    than the head, when a new row is not the canonical successor of the one before, when the newest
+    stored checkpoint lacks what the trust demands, or when a witness contradicts the new one.
+    Transient when too few witnesses answer. Without new rows the head is cosigned again when half
+    of the trust's `max_age` is over, so that a quiet log does not look abandoned.
     """
     with audit_table.reading(dsn) as connection:
         connection.execute("SELECT pg_advisory_lock(%s)", (_SEALING_LOCK,))
-        head = _trusted_head(log, trust)
+        head = _trusted_head(sealer)
         with audit_table.snapshot(connection):
-            return _seal_from(connection, log, signer, trust, head)
+            return _seal_from(connection, sealer, head)
 
 
-def _trusted_head(log: LogStore, trust: Trust) -> Head | None:
-    if not stored_sizes(log):
+def _trusted_head(sealer: Sealer) -> Head | None:
+    if not stored_sizes(sealer.log):
         return None
-    head = latest_head(log, trust)
+    head = latest_head(sealer.log, sealer.trust)
     if head.refused:
         raise NotProven(
-            f"{log}: newer than the good head of {head.checkpoint.size} records there is"
+            f"{sealer.log}: newer than the good head of {head.checkpoint.size} records there is"
             f" {head.refused[0].detail}; look into it before anything is sealed"
         )
     return head
 
 
-def _seal_from(
-    connection: Connection[TupleRow],
-    log: LogStore,
-    signer: NoteSigner,
-    trust: Trust,
-    head: Head | None,
-) -> SealResult:
+def _seal_from(connection: Connection[TupleRow], sealer: Sealer, head: Head | None) -> SealResult:
+    log, table = sealer.log, sealer.table
     size = head.checkpoint.size if head else 0
-    held = audit_table.count_below(connection, size)
-    if held != size:
-        raise NotProven(
-            f"the table has {held} of the {size} records that are sealed already; restore it"
-            " before sealing goes on"
-        )
+    check_sealed_part(connection, size, table)
     old_leaves = signed_leaves(log, head.checkpoint) if head else b""
-    start = size - size % SEGMENT_LINES
-    lines = [] if head is None else _lines_of(log, head.checkpoint, start, old_leaves)
-    new_leaves: list[bytes] = []
-    for line, leaf in _checked_rows(connection, size, old_leaves[-HASH_SIZE:]):
-        lines.append(line)
-        new_leaves.append(leaf)
-        if len(lines) == SEGMENT_LINES:
-            _write_segment(log, Segment(start, SEGMENT_LINES), lines)
-            start, lines = start + SEGMENT_LINES, []
+    rows = new_rows(connection, size, old_leaves[-HASH_SIZE:], table)
+    new_leaves = _write_segments(log, head, old_leaves, rows)
     if head is not None and not new_leaves:
-        return SealResult(head.checkpoint, head.note, 0)
-    if lines:
-        _write_segment(log, Segment(start, len(lines)), lines)
-    tree = MerkleTree(old_leaves + b"".join(new_leaves))
-    checkpoint = Checkpoint(trust.origin, tree.size, tree.root())
+        return _kept_fresh(sealer, head, old_leaves)
+    tree = MerkleTree(old_leaves + new_leaves)
+    checkpoint = Checkpoint(sealer.trust.origin, tree.size, tree.root())
     if head is not None:
         old = head.checkpoint
         proof = tree.consistency_proof(old.size)
         verify_consistency(old.size, tree.size, old.root, checkpoint.root, proof)
     _write_tiles(log, tree, size)
-    note = sign_checkpoint(checkpoint, signer)
-    _write_head(log, size if head else None, checkpoint.size, note)
-    return SealResult(checkpoint, note, len(new_leaves))
+    note = sign_checkpoint(checkpoint, sealer.signer)
+    note = cosign(note, tree, size, sealer.trust, sealer.witnesses)
+    note = _write_head(sealer, size if head else None, checkpoint, note)
+    return SealResult(checkpoint, note, len(new_leaves) // HASH_SIZE)
+
+
+def _kept_fresh(sealer: Sealer, head: Head, leaves: bytes) -> SealResult:
+    """The head as it is, cosigned again when its cosignatures are half as old as they may be."""
+    trust, now = sealer.trust, datetime.now(UTC)
+    if trust.max_age is None or not sealer.witnesses.urls:
+        return SealResult(head.checkpoint, head.note, 0)
+    if not replace(trust, max_age=trust.max_age / 2).staleness(head.cosigned, now):
+        return SealResult(head.checkpoint, head.note, 0)
+    tree = MerkleTree(leaves)
+    note = cosign(by_log(head.note, trust), tree, tree.size, trust, sealer.witnesses)
+    sealer.log.write(cosigned_path(tree.size, now), note.encode())
+    return SealResult(head.checkpoint, note, 0)
+
+
+def _write_segments(
+    log: LogStore, head: Head | None, old_leaves: bytes, rows: Iterator[tuple[bytes, bytes]]
+) -> bytes:
+    """Write the new lines, after those of the block that is not full yet; the new leaves."""
+    size = head.checkpoint.size if head else 0
+    start = size - size % SEGMENT_LINES
+    lines = [] if head is None else _lines_of(log, head.checkpoint, start, old_leaves)
+    new_leaves: list[bytes] = []
+    for line, leaf in rows:
+        lines.append(line)
+        new_leaves.append(leaf)
+        if len(lines) == SEGMENT_LINES:
+            _write_segment(log, Segment(start, SEGMENT_LINES), lines)
+            start, lines = start + SEGMENT_LINES, []
+    if lines and new_leaves:
+        _write_segment(log, Segment(start, len(lines)), lines)
+    return b"".join(new_leaves)
 
 
 def _lines_of(log: LogStore, checkpoint: Checkpoint, start: int, leaves: bytes) -> list[bytes]:
@@ -124,61 +159,6 @@ def _lines_of(log: LogStore, checkpoint: Checkpoint, start: int, leaves: bytes) 
     return [
         line for _, line in signed_lines(log, checkpoint, start, checkpoint.size, leaves=leaves)
     ]
-
-
-def _checked_rows(
-    connection: Connection[TupleRow], first: int, last_leaf: bytes
-) -> Iterator[tuple[bytes, bytes]]:
-    """(line, leaf) of the rows from `first` on; NotProven at the first that may not be sealed."""
-    links = _links_after_sealed(connection, first, last_leaf)
-    expected = first
-    for seqs, records in audit_table.stored_rows(connection, first):
-        for seq, line in zip(seqs, records, strict=True):
-            if seq != expected:
-                raise NotProven(f"expected record {expected} next, found {seq}; nothing is sealed")
-            _check_row(seq, line, links)
-            leaf = leaf_hash(line)
-            links = links_after(line, leaf)
-            expected += 1
-            yield line, leaf
-
-
-def _links_after_sealed(
-    connection: Connection[TupleRow], first: int, last_leaf: bytes
-) -> frozenset[bytes]:
-    """What the first new row may carry as `_prev`.
-
-    The last signed leaf; or what a tombstone in its place allows, one that was signed itself or
-    one that stands for the signed record after its loss.
-    """
-    if first == 0:
-        return _GENESIS
-    links = frozenset({last_leaf.hex().encode()})
-    line = audit_table.stored_record(connection, first - 1)
-    if line is None:
-        return links
-    leaf = leaf_hash(line)
-    return links | links_after(line, leaf) if last_leaf in (leaf, lost_leaf(line)) else links
-
-
-def _check_row(seq: int, line: bytes, links: frozenset[bytes]) -> None:
-    try:
-        event = parse_line(line)
-        canonical = canonical_line(event) == line
-    except RecordError as error:
-        raise NotProven(f"record {seq} is no record: {error}; nothing is sealed") from error
-    if not canonical:
-        raise NotProven(f"record {seq} is not in canonical form; nothing is sealed")
-    stored = event.get("seq")
-    if type(stored) is not int or stored != seq:
-        raise NotProven(
-            f"the row {seq} holds a line of seq {ascii(stored)[:40]}; nothing is sealed"
-        )
-    if str(event.get("_prev")).encode("ascii", "replace") not in links:
-        raise NotProven(
-            f"record {seq} is not chained to the record before it: one of the two was altered,"
-            " inserted or removed; nothing is sealed"
-        )
 
 
 def _write_segment(log: LogStore, segment: Segment, lines: list[bytes]) -> None:
@@ -205,8 +185,23 @@ def _write_tiles(log: LogStore, tree: MerkleTree, since: int) -> None:
             pass  # re-raises the first error
 
 
-def _write_head(log: LogStore, old_size: int | None, size: int, note: str) -> None:
+def _write_head(sealer: Sealer, old_size: int | None, new: Checkpoint, note: str) -> str:
+    """Write the note and return it; the stored one where another sealer was first with this head.
+
+    Conflict when there is any other head: two sealers without a common database are at it.
+    """
+    log = sealer.log
     newer = [each for each in stored_sizes(log) if old_size is None or each > old_size]
-    if newer and newer != [size]:
+    if newer and newer != [new.size]:
         raise Conflict(f"{log}: checkpoint {newer[-1]} appeared meanwhile; another sealer is at it")
-    log.write(f"checkpoints/{size}", note.encode())
+    try:
+        log.write(f"{CHECKPOINTS}{new.size}", note.encode())
+    except (Conflict, Malformed) as error:
+        try:
+            stored = open_head(log, new.size, sealer.trust)
+        except NoteError as unfit:
+            raise Conflict(f"{log}: another checkpoint {new.size} is there: {unfit}") from error
+        if stored.checkpoint != new:
+            raise
+        return stored.note
+    return note

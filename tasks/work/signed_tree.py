@@ -1,28 +1,59 @@
-"""The signed tree of a log, read back from its tiles and believed only if it gives the root."""
+"""The signed tree of a log, read back from its tiles and believed only if it gives the root.
 
-from tasks.clients.errors import NotFound
+Tiles may be damaged while the records are not. Then the same tree is looked for in the leaf tiles
+alone, then in the segments themselves; whatever reproduces the signed root is as good as any other.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+from tasks.clients.errors import Malformed, NotFound
 from tasks.domain.errors import NotProven
-from tasks.domain.ledger import HASH_SIZE, Checkpoint, tree_root
-from tasks.domain.ledger.tiles import TILE_WIDTH, Tile, leaf_tiles
-from tasks.work.log_store import LogStore
+from tasks.domain.ledger import HASH_SIZE, Checkpoint, leaf_hashes, tree_root
+from tasks.domain.ledger.blocks import (
+    BLOCK,
+    BLOCK_LEVEL,
+    ReadBlock,
+    SignedBlocks,
+    block_count,
+    block_range,
+)
+from tasks.domain.ledger.segments import Segment, SegmentError
+from tasks.domain.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, leaf_tiles
+from tasks.work.log_files import LogStore
+from tasks.work.log_segments import block_lines, segments_by_block
+
+_ROOTS_LEVEL = BLOCK_LEVEL // TILE_HEIGHT
+_TILE_BYTES = TILE_WIDTH * HASH_SIZE
+
+_Roots = Callable[[LogStore, int, ReadBlock], Sequence[bytes]]
+
+
+def signed_tree(log: LogStore, checkpoint: Checkpoint) -> tuple[SignedBlocks, str]:
+    """The tree, and what is wrong with the tiles that should have given it (empty: nothing).
+
+    When nothing gives the signed root the tree is unknown: a source can then only be compared as a
+    whole. Errors of reaching the log are raised.
+    """
+    size = checkpoint.size
+    tiles, lines = TileBlocks(log, size), SegmentBlocks(log, size)
+    damage = ""
+    ways: tuple[tuple[_Roots, ReadBlock], ...] = (
+        (_roots_of_tiles, tiles),
+        (_roots_of_leaves, tiles),
+        (_roots_of_leaves, lines),
+    )
+    for roots, read in ways:
+        try:
+            return SignedBlocks.proven(checkpoint, roots(log, size, read), tiles, lines), damage
+        except (NotProven, Malformed) as error:
+            damage = damage or f"{log}: {error}"
+    return SignedBlocks.unknown(size), damage
 
 
 def signed_leaves(log: LogStore, checkpoint: Checkpoint) -> bytes:
     """All leaf hashes, size * 32 bytes, from the tiles; NotProven unless they give the root."""
-    tiles = leaf_tiles(checkpoint.size)
-    whole = [tile for tile in tiles if tile.width == TILE_WIDTH]
-    parts: list[bytes] = []
-    try:
-        parts.extend(log.read_many((tile.path for tile in whole), TILE_WIDTH * HASH_SIZE))
-        parts.extend(_partial_tile(log, tile) for tile in tiles[len(whole) :])
-    except NotFound as error:
-        raise NotProven(f"{log}: {tiles[len(parts)].path} is missing: {error}") from error
-    for tile, data in zip(tiles, parts, strict=True):
-        if len(data) != tile.width * HASH_SIZE:
-            raise NotProven(
-                f"{log}: {tile.path} has {len(data)} bytes, expected {tile.width * HASH_SIZE}"
-            )
-    leaves = b"".join(parts)
+    leaves = b"".join(_read_tiles(log, leaf_tiles(checkpoint.size)))
     root = tree_root(leaves)
     if root != checkpoint.root:
         raise NotProven(
@@ -32,10 +63,89 @@ def signed_leaves(log: LogStore, checkpoint: Checkpoint) -> bytes:
     return leaves
 
 
-def _partial_tile(log: LogStore, tile: Tile) -> bytes:
+@dataclass(frozen=True, slots=True)
+class TileBlocks:
+    """Reads a block's leaf hashes from its tiles."""
+
+    log: LogStore
+    size: int
+
+    def __call__(self, index: int) -> bytes | None:
+        """Leaf hashes of block `index`, believed by nobody yet."""
+        try:
+            return b"".join(_read_tiles(self.log, tiles_of_block(index, self.size)))
+        except (NotProven, Malformed):
+            return None
+
+
+class SegmentBlocks:
+    """Computes a block's leaf hashes from its segment; the segments are listed when first asked."""
+
+    def __init__(self, log: LogStore, size: int) -> None:
+        self._log = log
+        self._size = size
+        self._segments: dict[int, list[Segment]] | None = None
+
+    def __call__(self, index: int) -> bytes | None:
+        """Leaf hashes of block `index`, believed by nobody yet."""
+        if self._segments is None:
+            self._segments = segments_by_block(self._log)
+        stored = self._segments.get(index, ())
+        try:
+            batches = block_lines(self._log, stored, index, self._size)
+            return b"".join([leaf_hashes(lines) for _, lines in batches])
+        except (SegmentError, NotFound, Malformed):
+            return None
+
+
+def tiles_of_block(index: int, size: int) -> list[Tile]:
+    """The tiles of level 0 that hold the block's leaves; the last may be partial."""
+    block = block_range(index, size)
+    first = block.start // TILE_WIDTH
+    return [Tile(0, first + tile.index, tile.width) for tile in leaf_tiles(len(block))]
+
+
+def _roots_of_tiles(log: LogStore, size: int, read: ReadBlock) -> list[bytes]:
+    """Block roots from the tiles of level 2; the last, partial block's from its leaves."""
+    count = size // BLOCK
+    tiles = [Tile(_ROOTS_LEVEL, tile.index, tile.width) for tile in leaf_tiles(count)]
+    data = b"".join(_read_tiles(log, tiles))
+    roots = [data[at : at + HASH_SIZE] for at in range(0, len(data), HASH_SIZE)]
+    if size % BLOCK:
+        roots.append(_root_of_leaves(log, count, read))
+    return roots
+
+
+def _roots_of_leaves(log: LogStore, size: int, read: ReadBlock) -> list[bytes]:
+    return [_root_of_leaves(log, index, read) for index in range(block_count(size))]
+
+
+def _root_of_leaves(log: LogStore, index: int, read: ReadBlock) -> bytes:
+    leaves = read(index)
+    if leaves is None:
+        raise NotProven(f"{log}: the leaves of records {index * BLOCK} and on cannot be read whole")
+    return tree_root(leaves)
+
+
+def _read_tiles(log: LogStore, tiles: Sequence[Tile]) -> Iterable[bytes]:
+    """What the tiles hold; NotProven names the first that is missing or has another length."""
+    whole = [tile for tile in tiles if tile.width == TILE_WIDTH]
+    read = log.read_many((tile.path for tile in whole), _TILE_BYTES)
+    for tile in tiles:
+        try:
+            data = next(read) if tile.width == TILE_WIDTH else partial_tile(log, tile)
+        except NotFound as error:
+            raise NotProven(f"{log}: {tile.path} is missing: {error}") from error
+        if len(data) != tile.width * HASH_SIZE:
+            raise NotProven(
+                f"{log}: {tile.path} has {len(data)} bytes, expected {tile.width * HASH_SIZE}"
+            )
+        yield data
+
+
+def partial_tile(log: LogStore, tile: Tile) -> bytes:
     """A partial tile, or that part of the full one, which may have replaced it (tlog-tiles)."""
-    limit = TILE_WIDTH * HASH_SIZE
     try:
-        return log.read(tile.path, limit)
+        return log.read(tile.path, _TILE_BYTES)
     except NotFound:
-        return log.read(Tile(tile.level, tile.index).path, limit)[: tile.width * HASH_SIZE]
+        return log.read(Tile(tile.level, tile.index).path, _TILE_BYTES)[: tile.width * HASH_SIZE]

@@ -1,240 +1,110 @@
-"""Verifying a source against the signed head: the table, or a sealed log by itself.
+"""Verifying records against the signed head: rows of the table, or a sealed log by itself.
 
-Both read all records as they are stored and put them to the same comparer. `verified` is said only
-when the whole signed region reproduces the signed root; what could not be judged is
-`unverifiable`, never verified.
+Both put the records as they are stored to the same comparer. `verified` is said only when what was
+to be hashed reproduces the signed tree; what could not be judged is `unverifiable`. By default
+everything is hashed; a `Scope` takes the new records and a sample of the older ones.
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 
-from tasks.clients import postgres
-from tasks.clients.errors import Malformed, NotFound
-from tasks.domain.errors import NotProven
-from tasks.domain.ledger import (
-    INFORMATIONAL,
-    UNDECIDED,
-    Code,
-    Finding,
-    MerkleTree,
-    NoteError,
-    Status,
-    Trust,
-    Verdict,
-)
-from tasks.domain.ledger.compare import Comparer, Comparison
-from tasks.domain.ledger.segments import SegmentError, pick, segments_of
-from tasks.domain.ledger.tiles import TILE_WIDTH, tile_data, tiles_of
-from tasks.work import audit_table
-from tasks.work.log_heads import Head, latest_head, open_head, refusal, stored_sizes
-from tasks.work.log_segments import segment_lines, stored_segments, strays
-from tasks.work.log_store import LogStore
-from tasks.work.signed_tree import signed_leaves
+from tasks.domain.ledger import Code, Finding, Trust, Verdict
+from tasks.domain.ledger.blocks import BLOCK, SignedBlocks, block_count
+from tasks.domain.ledger.compare import Comparer
+from tasks.domain.ledger.comparison import Comparison, joined
+from tasks.domain.ledger.scope import FULL, Scope
+from tasks.domain.ledger.segments import SEGMENT_LINES
+from tasks.work.log_files import LogStore
+from tasks.work.log_heads import stored_sizes
+from tasks.work.log_segments import segments_by_block, strays
+from tasks.work.parallel import over_workers, stretches
+from tasks.work.store_check import StoreCheck, StoreJob, check_store
+from tasks.work.trusted import Progress, begin
 
-Progress = Callable[[int, int], None]
-"""Called with (records done, records signed); done may exceed signed by the unsigned tail."""
+TABLE = "table"
+
+Batches = Iterable[tuple[Sequence[int], Sequence[bytes]]]
+"""Rows as they are stored: seqs, and the line of each."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Trusted:
-    head: Head
-    leaves: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class _Run:
-    """One verification in the making: when it began, of what, against which trusted head."""
-
-    source: str
-    began: float
-    head: Head | None = None
-
-    def verdict(
-        self, status: Status, reason: str, findings: tuple[Finding, ...], done: Comparison | None
-    ) -> Verdict:
-        checkpoint = self.head.checkpoint if self.head else None
-        return Verdict(
-            status=status,
-            source=self.source,
-            records=done.records if done else 0,
-            signed=checkpoint.size if checkpoint else 0,
-            findings=findings,
-            origin=checkpoint.origin if checkpoint else "",
-            root=checkpoint.root.hex() if checkpoint else "",
-            seconds=time.perf_counter() - self.began,
-            bytes=done.size if done else 0,
-            reason=reason,
-        )
-
-
-def verify_table(
-    dsn: str,
+def verify_rows(
+    batches: Batches,
     log: LogStore,
     trust: Trust,
     progress: Progress | None = None,
+    *,
+    now: datetime | None = None,
 ) -> Verdict:
-    """Every row of `audit_records` against the newest head of `log`. `dsn`: a read-only role.
-
-    Memory: the signed leaf hashes and one batch of rows. A missing table or database under a
-    signed head is tampered: all that was signed is gone. Errors of reaching the server (Transient,
-    Denied) are raised, because they say nothing about the records.
-    """
-    began = time.perf_counter()
-    trusted = _trusted(log, trust, _Run("table", began))
-    if isinstance(trusted, Verdict):
-        return trusted
-    run = _Run("table", began, trusted.head)
-    comparer = Comparer("table", trusted.leaves)
-    signed = trusted.head.checkpoint.size
-    done = 0
-    try:
-        with audit_table.reading(dsn) as connection, audit_table.snapshot(connection):
-            for seqs, records in audit_table.stored_rows(connection):
-                comparer.add(seqs, records)
-                done += len(records)
-                if progress is not None:
-                    progress(done, signed)
-    except NotFound as error:
-        return _source_missing(run, comparer, postgres.describe(dsn), error)
-    except Malformed as error:
-        reason = f"the table cannot be read whole after {done} records: {error}"
-        finding = Finding(Code.SOURCE_MISSING, "table", detail=reason)
-        findings = (*trusted.head.refused, finding)
-        return run.verdict(Status.UNVERIFIABLE, reason, findings, None)
-    return _judge(run, comparer.finish(), trusted.head.refused)
+    """Rows of the table, read by the caller, against the newest head of `log`: all of them."""
+    run = begin(TABLE, log, trust, now)
+    if isinstance(run, Verdict):
+        return run
+    return run.judge(compare_rows(batches, run.trusted.signed, tell=run.teller(progress, FULL)))
 
 
-def verify_log(log: LogStore, trust: Trust, progress: Progress | None = None) -> Verdict:
-    """A sealed log by itself: every checkpoint, every tile, every line of every segment."""
-    began = time.perf_counter()
-    trusted = _trusted(log, trust, _Run(log.source, began))
-    if isinstance(trusted, Verdict):
-        return trusted
-    tree = MerkleTree(trusted.leaves)
-    beside = [
-        *trusted.head.refused,
-        *_check_older_heads(log, trust, tree),
-        *_check_tiles(log, tree),
-        *strays(log),
+def verify_log(
+    log: LogStore,
+    trust: Trust,
+    progress: Progress | None = None,
+    *,
+    scope: Scope = FULL,
+    workers: int = 1,
+    now: datetime | None = None,
+) -> Verdict:
+    """A sealed log by itself: every checkpoint, tile and line of every segment in the scope."""
+    run = begin(log.source, log, trust, now)
+    if isinstance(run, Verdict):
+        return run
+    signed = run.trusted.signed
+    check = StoreCheck(log, trust, signed, segments_by_block(log), stored_sizes(log))
+    wider = scope.with_blocks(_blocks_without_segment(check, scope))
+    done, beside = _check_store(check, wider, workers, run.teller(progress, wider))
+    beside += [*check.upper_tiles(), *strays(log)]
+    if run.trusted.tiles and not any(each.code is Code.TILES_BAD for each in beside):
+        beside.append(Finding(Code.TILES_BAD, log.source, detail=run.trusted.tiles))
+    return run.judge(done, beside, scope)
+
+
+def compare_rows(
+    batches: Batches,
+    signed: SignedBlocks,
+    begin: int = 0,
+    end: int | None = None,
+    tell: Callable[[int], None] | None = None,
+) -> Comparison:
+    """The rows of the records `begin` <= seq < `end`; without `end`, of all that follow."""
+    comparer = Comparer(TABLE, signed, begin, end)
+    for seqs, lines in batches:
+        comparer.add(seqs, lines)
+        if tell is not None:
+            tell(len(lines))
+    return comparer.finish()
+
+
+def blocks_to_check(scope: Scope, size: int, workers: int) -> list[tuple[int, int]]:
+    """The scope as runs of neighbouring blocks (begin, end), ascending, for so many workers."""
+    runs = [(index, index + 1) for index in scope.sampled]
+    return [*runs, *stretches(scope.since // BLOCK, block_count(size), workers)]
+
+
+def _blocks_without_segment(check: StoreCheck, scope: Scope) -> list[int]:
+    """Older blocks that the listing alone shows to be incomplete."""
+    return [
+        index
+        for index in range(scope.since // BLOCK)
+        if all(each.count < SEGMENT_LINES for each in check.segments.get(index, ()))
     ]
-    comparer = Comparer(log.source, trusted.leaves)
-    available = stored_segments(log)
-    done = 0
-    for wanted in segments_of(trusted.head.checkpoint.size):
-        stored = pick(available, wanted)
-        if stored is None:
-            continue
-        try:
-            for first, lines in segment_lines(log, stored, wanted.count):
-                comparer.add(range(first, first + len(lines)), lines)
-                done += len(lines)
-                if progress is not None:
-                    progress(done, tree.size)
-        except (SegmentError, Malformed) as error:
-            code = error.code if isinstance(error, SegmentError) else Code.SEGMENT_TORN
-            detail = f"{stored.path}: {error}"
-            beside.append(Finding(code, log.source, stored.first, wanted.count, detail))
-    return _judge(_Run(log.source, began, trusted.head), comparer.finish(), tuple(beside))
 
 
-def _trusted(log: LogStore, trust: Trust, run: _Run) -> _Trusted | Verdict:
-    """Head and leaves to judge by, or the verdict that there is nothing to judge by."""
-    try:
-        head = latest_head(log, trust)
-    except NotFound as error:
-        finding = Finding(Code.BAD_CHECKPOINT, log.source, detail=str(error))
-        return run.verdict(Status.UNVERIFIABLE, str(error), (finding,), None)
-    except NotProven as error:
-        findings = tuple(_check_all_heads(log, trust))
-        return run.verdict(Status.UNVERIFIABLE, str(error), findings, None)
-    try:
-        return _Trusted(head, signed_leaves(log, head.checkpoint))
-    except (NotProven, Malformed) as error:
-        finding = Finding(Code.TILES_BAD, log.source, detail=str(error))
-        run = _Run(run.source, run.began, head)
-        return run.verdict(Status.UNVERIFIABLE, str(error), (*head.refused, finding), None)
-
-
-def _check_all_heads(log: LogStore, trust: Trust) -> list[Finding]:
-    """Findings for the newest hundred stored checkpoints, none of which verifies."""
-    findings = []
-    for size in stored_sizes(log)[-100:]:
-        try:
-            open_head(log, size, trust)
-        except NoteError as error:
-            findings.append(refusal(log, size, error))
-    return findings
-
-
-def _check_older_heads(log: LogStore, trust: Trust, tree: MerkleTree) -> list[Finding]:
-    """Every older checkpoint verifies and is a prefix of the newest: the log only ever grew."""
-    findings = []
-    for size in stored_sizes(log):
-        if size >= tree.size:
-            continue
-        try:
-            old = open_head(log, size, trust, witnessed=False).checkpoint
-        except NoteError as error:
-            findings.append(refusal(log, size, error))
-            continue
-        if old.root != tree.root(size):
-            findings.append(
-                Finding(
-                    Code.FORK,
-                    log.source,
-                    detail=f"checkpoints/{size} is signed, but not a part of this history",
-                    expected=old.root.hex(),
-                    found=tree.root(size).hex(),
-                )
-            )
-    return findings
-
-
-def _check_tiles(log: LogStore, tree: MerkleTree) -> list[Finding]:
-    """The tiles above the leaves, which others read proofs from, hold what the leaves give."""
-    findings = []
-    for tile in tiles_of(tree.size):
-        if tile.level == 0:
-            continue
-        expected = tile_data(tree, tile)
-        try:
-            good = log.read(tile.path, TILE_WIDTH * len(tree.root())) == expected
-        except (NotFound, Malformed):
-            good = False
-        if not good:
-            detail = f"{tile.path} is missing or not what the leaves give"
-            findings.append(Finding(Code.TILES_BAD, log.source, detail=detail))
-    return findings
-
-
-def _source_missing(run: _Run, comparer: Comparer, where: str, error: NotFound) -> Verdict:
-    signed = run.head.checkpoint.size if run.head else 0
-    refused = run.head.refused if run.head else ()
-    reason = f"{where} has no audit_records, expected {signed} signed records: {error}"
-    missing = Finding(Code.SOURCE_MISSING, "table", detail=reason)
-    done = comparer.finish()
-    status = Status.TAMPERED if signed else Status.UNVERIFIABLE
-    return run.verdict(status, reason, (*refused, missing, *done.findings), done)
-
-
-def _judge(run: _Run, done: Comparison, beside: tuple[Finding, ...]) -> Verdict:
-    signed = run.head.checkpoint.size if run.head else 0
-    findings = (*beside, *done.findings)
-    against = [each for each in findings if each.code not in INFORMATIONAL | UNDECIDED]
-    undecided = [each for each in findings if each.code in UNDECIDED]
-    if against or done.matched != signed:
-        codes = ", ".join(sorted({each.code for each in against}))
-        reason = f"{done.matched} of {signed} signed records are as signed; found {codes}"
-        return run.verdict(Status.TAMPERED, reason, findings, done)
-    if undecided:
-        reason = (
-            f"the {signed} records of the newest good head are as signed, but what they are judged"
-            f" by is damaged: {undecided[0].detail}"
-        )
-        return run.verdict(Status.UNVERIFIABLE, reason, findings, done)
-    tail = done.records - signed
-    reason = f"all {signed} signed records are as signed"
-    if tail:
-        reason += f"; {tail} newer ones are chained, and not signed yet"
-    return run.verdict(Status.VERIFIED, reason, findings, done)
+def _check_store(
+    check: StoreCheck, scope: Scope, workers: int, tell: Callable[[int], None]
+) -> tuple[Comparison, list[Finding]]:
+    runs = blocks_to_check(scope, check.signed.size, workers)
+    if workers > 1 and len(runs) > 1:
+        jobs = [StoreJob(check, begin, end) for begin, end in runs]
+        parts = over_workers(check_store, jobs, workers, lambda part: tell(part[0].records))
+    else:
+        parts = [check.blocks(begin, end, tell) for begin, end in runs]
+    empty = Comparer(check.log.source, check.signed, check.signed.size).finish()
+    done = joined(check.log.source, [part for part, _ in parts] or [empty])
+    return done, [finding for _, findings in parts for finding in findings]

@@ -19,7 +19,7 @@ from tasks.clients.object_store import ObjectStore
 from tasks.domain.ledger import Status
 from tasks.settings import settings
 from tasks.work.log_store import ObjectLog
-from tasks.work.verification import verify_table
+from tasks.work.table_verification import verify_table
 from tests.benchmarks.figures import Row, show
 
 pytestmark = pytest.mark.slow

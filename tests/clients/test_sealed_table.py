@@ -10,10 +10,10 @@ import pytest
 from tasks.clients.errors import Conflict, Denied, Transient
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import GENESIS_PREV, Status, leaf_hash, tombstone_line
-from tasks.work import sealing, verification
+from tasks.work import sealing, table_verification, verification
 from tasks.work.log_heads import latest_head
-from tasks.work.log_segments import signed_lines
 from tasks.work.log_store import DirectoryLog
+from tasks.work.signed_lines import signed_lines
 from tasks.work.signed_tree import signed_leaves
 from tests.domain.ledger.sample_log import (
     SIGNER,
@@ -38,7 +38,7 @@ def seal(database, log, signer=SIGNER):
 
 
 def verify(database, log, progress=None):
-    return verification.verify_table(database.reader, log, TRUST, progress)
+    return table_verification.verify_table(database.reader, log, TRUST, progress)
 
 
 def codes(verdict):
@@ -189,20 +189,28 @@ def test_a_server_that_cannot_be_asked_is_an_error_not_a_verdict(sealed):
     with pytest.raises(Denied):
         verify(database, log)
     with pytest.raises(Transient):
-        verification.verify_table("postgresql://nobody@127.0.0.1:1/none", log, TRUST)
+        table_verification.verify_table("postgresql://nobody@127.0.0.1:1/none", log, TRUST)
+
+
+def test_damaged_tiles_do_not_speak_against_a_table_that_gives_the_signed_root(sealed):
+    database, log = sealed
+    damaged = MemoryLog(log.files | {"tile/0/000": bytes(8192)})
+    assert verify(database, damaged).status is Status.VERIFIED
+    in_store = verification.verify_log(damaged, TRUST)
+    assert in_store.status is Status.UNVERIFIABLE
+    assert {finding.code.value for finding in in_store.findings} == {"TILES_BAD"}
 
 
 def test_without_a_trusted_head_the_table_is_unverifiable(sealed):
     database, log = sealed
     for files, code in (
         ({}, "BAD_CHECKPOINT"),
-        (log.files | {"tile/0/000": bytes(8192)}, "TILES_BAD"),
         (log.files | {"checkpoints/700": b"nothing"}, "BAD_CHECKPOINT"),
     ):
         verdict = verify(database, MemoryLog(files))
         assert verdict.status is Status.UNVERIFIABLE
         assert {finding.code.value for finding in verdict.findings} == {code}
-    verdict = verification.verify_table(database.reader, log, STRANGERS)
+    verdict = table_verification.verify_table(database.reader, log, STRANGERS)
     assert verdict.status is Status.UNVERIFIABLE
     assert {finding.code.value for finding in verdict.findings} == {"BAD_SIGNATURE"}
 

@@ -145,7 +145,7 @@ def test_the_demo_proves_its_response_and_leaves_nothing_behind(tmp_path: Path) 
         said = assert_it_worked(running, written)
         assert_gone(running.state, 0)
     codes = {finding["code"] for finding in said["findings"]}
-    assert codes == {"MODIFIED", "DELETED", "UNSIGNED_TAIL"}
+    assert codes == {"MODIFIED", "DELETED", "UNSIGNED_TAIL", "SPLIT_VIEW"}
     damaged = {code: _records(said["findings"], code) for code in ("MODIFIED", "DELETED")}
     assert {code: len(seqs) for code, seqs in damaged.items()} == {"MODIFIED": 7, "DELETED": 5}
     assert max(map(max, damaged.values())) < 20_000

@@ -16,7 +16,7 @@ def test_on_a_healthy_log_the_anchor_advances_and_nothing_is_opened(
 ) -> None:
     nights = responding.flow(f"{_NIGHTLY}, integrity()")
     assert nights.returncode == 0, nights.stderr
-    assert "returned verified: 5000 records verified: 5000 records" in nights.stdout
+    assert nights.stdout.count("verified: 5000 signed records") == 2
     with responder.connection() as connection:
         assert connection.execute("SELECT size FROM anchors").fetchall() == [(5000,)]
     assert journal.all_incidents() == []
@@ -41,3 +41,12 @@ def test_damage_opens_one_incident_however_many_nights_find_it(responding: Respo
     with responder.connection() as connection:
         assert connection.execute("SELECT size FROM anchors").fetchall() == []
     assert responding.production() == before
+
+
+def test_an_api_that_shows_no_head_leaves_the_anchor_where_it_is(responding: Responding) -> None:
+    night = responding.flow(_NIGHTLY, RUNBOOK_API__URL="http://127.0.0.1:9")
+    assert night.returncode == 0, night.stderr
+    assert "not anchored: the API showed no head" in night.stdout
+    with responder.connection() as connection:
+        assert connection.execute("SELECT size FROM anchors").fetchall() == []
+    assert journal.all_incidents() == []

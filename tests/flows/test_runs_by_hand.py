@@ -10,7 +10,7 @@ from tests.flows.responding import Responding
 
 pytestmark = pytest.mark.flows
 
-_ASK_NOTHING = {"integrity"}
+_ASKED: dict[str, set[str]] = {"integrity": {"full"}, "sealing": set()}
 
 
 def test_a_run_by_hand_opens_an_incident_that_stops_at_its_plan(responding: Responding) -> None:
@@ -46,5 +46,5 @@ def test_no_parameter_of_any_deployment_can_express_an_approval(responding: Resp
     assert {each["name"] for each in deployed} == {each["name"] for each in known}
     for deployment in deployed:
         asked = deployment["parameter_openapi_schema"].get("properties", {})
-        assert set(asked) == (set() if deployment["name"] in _ASK_NOTHING else {"incident_id"})
+        assert set(asked) == _ASKED.get(deployment["name"], {"incident_id"})
         assert deployment["parameters"] == {}

@@ -5,12 +5,12 @@ import psycopg
 import pytest
 
 from deployments.lab.faults import FAULTS, notification, table_dropped, tampered_records
-from deployments.lab.stack import ORIGIN, Lab
+from deployments.lab.stack import Lab
 from tasks.clients.object_store import ObjectStore
-from tasks.domain.ledger import Code, NoteVerifier, Status, leaf_hash, parse_line
+from tasks.domain.ledger import Code, Status, leaf_hash, parse_line
 from tasks.settings import settings
 from tasks.work.log_store import ObjectLog
-from tasks.work.verification import verify_table
+from tasks.work.table_verification import verify_table
 from tests.pristine import Pristine
 
 pytestmark = pytest.mark.components
@@ -35,8 +35,7 @@ def test_tampering_is_found_record_by_record(
     verdict = verify_table(
         patient.reader_dsn,
         ObjectLog(objects, store.backups_bucket, store.audit_prefix),
-        NoteVerifier.parse(patient.log_key),
-        ORIGIN,
+        settings().ledger.read_trust(),
     )
     objects.close()
     assert verdict.status is Status.TAMPERED

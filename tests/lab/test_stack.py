@@ -29,6 +29,14 @@ def test_the_deployments_of_prefect_yaml_are_there_and_the_gateway_is_ready(stac
     assert httpx.get(stack.prefect_url).text.startswith("<!")
 
 
+def test_no_schedule_starts_a_run_in_a_lab(stack: Lab) -> None:
+    with httpx.Client(base_url=f"{stack.prefect_url}/api") as prefect:
+        found = prefect.post("/deployments/filter", json={}).json()
+        runs = prefect.post("/flow_runs/filter", json={}).json()
+    assert {each["name"] for each in found if each["schedules"]} >= {"integrity", "sealing"}
+    assert [run for run in runs if run["auto_scheduled"]] == []
+
+
 def test_the_stack_keeps_to_its_memory(stack: Lab) -> None:
     assert 0.3e9 < stack.memory_bytes() < _MEMORY_LIMIT
 
@@ -45,6 +53,7 @@ def test_the_settings_are_the_labs_and_the_approver_is_known(stack: Lab) -> None
 
 def test_a_damaged_stack_comes_back_and_its_writer_writes(pristine_stack: Pristine) -> None:
     lab = pristine_stack.restore()
+    _until_the_writer_writes(lab)
     assert lab.seal_now() > RECORDS
     tampered_records(lab)
     lab = pristine_stack.restore()
@@ -55,11 +64,15 @@ def test_a_damaged_stack_comes_back_and_its_writer_writes(pristine_stack: Pristi
             (RECORDS,),
         ).fetchone()
     assert row == (RECORDS, 0)
+    _until_the_writer_writes(lab)
+    assert lab.writer.acknowledged()[0].seq == RECORDS
+
+
+def _until_the_writer_writes(lab: Lab) -> None:
     until = time.monotonic() + 30
     while not lab.writer.acknowledged():
         assert time.monotonic() < until
         time.sleep(0.05)
-    assert lab.writer.acknowledged()[0].seq == RECORDS
 
 
 def test_nothing_secret_is_in_the_summary(stack: Lab) -> None:

@@ -25,7 +25,7 @@ from tasks.work.log_store import ObjectLog
 from tasks.work.recovery import Site, observe, site_of
 from tasks.work.restore import Restored, restore_beside
 from tasks.work.swap import Swapped, swap
-from tasks.work.verification import verify_table
+from tasks.work.table_verification import verify_table
 
 pytestmark = pytest.mark.components
 

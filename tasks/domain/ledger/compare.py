@@ -1,203 +1,285 @@
 """Comparing what a source stores with what was signed: records in, findings out.
 
 Rows are aligned by their `seq`, so one deleted record is one finding and not a shift of all that
-follow. Whole batches that are as signed cost one hash a record and two comparisons of bytes; JSON
-is read only to say what is wrong with a record, and in the tail that nobody has signed yet.
+follow. A block of 65,536 records that gives the signed root costs one hash a record, one a node
+and one comparison of its links; only where a block differs are its signed leaves read, and JSON is
+read only to say what is wrong with a record, and in the tail that nobody has signed yet.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 
-from tasks.domain.ledger.hashing import HASH_SIZE, leaf_hashes
+from tasks.domain.ledger.blocks import BLOCK, SignedBlocks, block_range
+from tasks.domain.ledger.comparison import Comparison
+from tasks.domain.ledger.explain import Explainer
+from tasks.domain.ledger.findings import MAX_FINDINGS, FindingList
+from tasks.domain.ledger.hashing import HASH_SIZE, chained, leaf_hashes
+from tasks.domain.ledger.localise import differing_leaves
 from tasks.domain.ledger.records import (
-    GENESIS_PREV,
-    RecordError,
-    canonical_line,
     is_tombstone,
     links_after,
     lost_leaf,
-    parse_line,
     stored_prev,
 )
-from tasks.domain.ledger.verdicts import INFORMATIONAL, Code, Finding
+from tasks.domain.ledger.tail import GENESIS, Row, Tail
+from tasks.domain.ledger.tree import CompactRange, MerkleTree
+from tasks.domain.ledger.verdicts import Code
 
-MAX_FINDINGS = 10_000
-_MAX_INDEXED = 1_000_000
-_MAX_SCANS = 64
-_GENESIS = frozenset({GENESIS_PREV.encode()})
+_MAX_GAPS = 100_000
+_MAX_PENDING_BYTES = 32 * 1024 * 1024
 
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What came of it: `records` and `size` (bytes) were read, `matched` are as signed."""
-
-    findings: tuple[Finding, ...]
-    records: int
-    size: int
-    matched: int
-
-    @property
-    def is_clean(self) -> bool:
-        """Whether nothing speaks against the source."""
-        return all(finding.code in INFORMATIONAL for finding in self.findings)
+Visit = Callable[[int, MerkleTree], None]
+"""Called with each block that is as signed: its index, and the tree over its leaves."""
 
 
-class FindingList:
-    """Findings with runs of consecutive seqs merged; kept up to a limit, counted beyond it."""
+@dataclass(slots=True)
+class _Pending:
+    """Lines of one block that look right, until the block's end shows whether they are.
 
-    def __init__(self, source: str, limit: int = MAX_FINDINGS) -> None:
-        self._source = source
-        self._limit = limit
-        self._open: dict[Code, Finding] = {}
-        self._kept: list[Finding] = []
-        self._beyond: dict[Code, int] = {}
+    Without a signed root of the block the lines are not kept: nothing could be said about them.
+    """
 
-    def add(
-        self,
-        code: Code,
-        seq: int,
-        *,
-        count: int = 1,
-        detail: str = "",
-        expected: str = "",
-        found: str = "",
-    ) -> None:
-        """Note `count` records from `seq`; hashes are kept for single records only."""
-        run = self._open.get(code)
-        if run is not None and run.first is not None and run.first + run.count == seq:
-            longer = run.count + count
-            self._open[code] = replace(run, count=longer, expected="", found="")
-            return
-        if run is not None:
-            self._keep(run)
-        self._open[code] = Finding(code, self._source, seq, count, detail[:500], expected, found)
-
-    def finish(self) -> tuple[Finding, ...]:
-        """All findings by seq, then one for each code whose findings exceed the limit."""
-        for run in self._open.values():
-            self._keep(run)
-        self._open.clear()
-        self._kept.sort(key=lambda finding: (finding.first or 0, finding.code))
-        beyond = [
-            Finding(code, self._source, None, count, "further records, not listed one by one")
-            for code, count in sorted(self._beyond.items())
-        ]
-        return (*self._kept, *beyond)
-
-    def _keep(self, finding: Finding) -> None:
-        if len(self._kept) < self._limit:
-            self._kept.append(finding)
-        else:
-            self._beyond[finding.code] = self._beyond.get(finding.code, 0) + finding.count
+    first: int
+    before: Row | None
+    signed: bytes | None
+    batches: list[tuple[Sequence[bytes], bytes]]
+    size: int = 0
 
 
 class Comparer:
     """Takes the rows of one source in their stored order and compares them with `signed`.
 
-    `signed` are authenticated leaf hashes, n * 32 bytes: whoever calls has proven that they
-    reproduce the signed root. Leaf hashes that the source stores beside its records are not asked.
-    Memory: one byte a signed record beside `signed` itself.
+    `begin` and `end` bound the part of the log that is looked at: `begin` is a block's first seq;
+    without an `end` the unsigned tail belongs to it. Leaf hashes that the source stores beside its
+    records are not asked. Memory: one block's lines (at most 32 MiB of them) and leaves.
     """
 
-    def __init__(self, source: str, signed: bytes, *, limit: int = MAX_FINDINGS) -> None:
+    def __init__(
+        self,
+        source: str,
+        signed: SignedBlocks,
+        begin: int = 0,
+        end: int | None = None,
+        *,
+        visit: Visit | None = None,
+        limit: int = MAX_FINDINGS,
+    ) -> None:
+        self._source = source
         self._signed = signed
-        self._size = len(signed) // HASH_SIZE
+        self._begin = begin
+        self._end = signed.size if end is None else min(end, signed.size)
         self._found = FindingList(source, limit)
-        self._seen = bytearray(self._size)
-        self._next = 0
-        self._before: tuple[int, bytes, bytes] | None = None
-        self._tail = 0
-        self._tail_next = self._size
+        self._explain = Explainer(signed, self._found)
+        self._visit = visit
+        self._next = begin
+        self._gaps: list[tuple[int, int]] = []
+        self._before: Row | None = None
+        self._pending: _Pending | None = None
+        self._whole: CompactRange | None = CompactRange.empty(begin)
+        self._first_link: bytes | None = None
+        self._tail = Tail(signed, self._found, self._explain)
         self._matched = self._records = self._bytes = 0
-        self._shift = self._scans = 0
-        self._places: dict[bytes, int] | None = None
+        self._supposed: list[tuple[int, int]] = []
 
     def add(self, seqs: Sequence[int], lines: Sequence[bytes]) -> None:
         """Compare a batch: `lines[i]` is stored as record `seqs[i]`."""
-        if not lines:
-            return
         self._records += len(lines)
         self._bytes += sum(map(len, lines))
         leaves = leaf_hashes(lines)
-        if self._is_as_signed(seqs, lines, leaves):
-            first, end = self._next, self._next + len(lines)
-            self._seen[first:end] = b"\1" * len(lines)
-            self._matched += len(lines)
-            self._next = end
-            self._before = (end - 1, lines[-1], leaves[-HASH_SIZE:])
-            return
-        for at, (seq, line) in enumerate(zip(seqs, lines, strict=True)):
-            self._add_one(seq, line, leaves[at * HASH_SIZE : (at + 1) * HASH_SIZE])
+        at = 0
+        while at < len(lines):
+            stop = min(len(lines), at + max(1, self._block_end() - self._next))
+            part = leaves[at * HASH_SIZE : stop * HASH_SIZE]
+            self._add_part(seqs[at:stop], lines[at:stop], part)
+            at = stop
 
     def finish(self) -> Comparison:
         """Add what is missing, and say what was found."""
-        start = self._seen.find(0)
-        while start >= 0:
-            end = self._seen.find(1, start)
-            end = self._size if end < 0 else end
-            self._found.add(
-                Code.TRUNCATED if end == self._size else Code.DELETED,
-                start,
-                count=end - start,
-                detail="signed records are missing",
-                expected=self._leaf(start).hex() if end - start == 1 else "",
-            )
-            start = self._seen.find(0, end)
-        if self._tail:
-            detail = "records that no checkpoint covers yet"
-            self._found.add(Code.UNSIGNED_TAIL, self._size, count=self._tail, detail=detail)
-        return Comparison(self._found.finish(), self._records, self._bytes, self._matched)
+        self._settle()
+        if self._next < self._end:
+            self._gaps.append((self._next, self._end))
+        for start, end in self._gaps:
+            self._say_missing(start, end)
+        self._tail.finish()
+        return Comparison(
+            source=self._source,
+            findings=self._found.finish(),
+            begin=self._begin,
+            end=self._end,
+            records=self._records,
+            size=self._bytes,
+            matched=self._matched,
+            supposed=tuple(self._supposed),
+            whole=self._whole if self._whole and self._whole.end == self._end else None,
+            first_link=self._first_link,
+            last_links=self._last_links(),
+        )
 
-    def _leaf(self, seq: int) -> bytes:
-        return self._signed[seq * HASH_SIZE : (seq + 1) * HASH_SIZE]
+    def _block_end(self) -> int:
+        return min(self._end, (self._next // BLOCK + 1) * BLOCK)
 
-    def _is_as_signed(self, seqs: Sequence[int], lines: Sequence[bytes], leaves: bytes) -> bool:
-        """Whether the batch continues the signed region and each line is as signed and chained."""
+    def _add_part(self, seqs: Sequence[int], lines: Sequence[bytes], leaves: bytes) -> None:
+        """Rows that reach no further than the end of the block that is expected next."""
+        if not self._looks_right(seqs, lines, leaves):
+            self._settle()
+            for at, (seq, line) in enumerate(zip(seqs, lines, strict=True)):
+                self._add_one(seq, line, leaves[at * HASH_SIZE : (at + 1) * HASH_SIZE])
+            return
+        if self._next == self._begin:
+            self._first_link = stored_prev(lines[0])
+        pending = self._pending
+        if pending is None:
+            root = self._signed.block_root(self._next // BLOCK)
+            pending = self._pending = _Pending(self._next, self._before, root, [])
+        pending.batches.append((lines if pending.signed else (), leaves))
+        pending.size += sum(map(len, lines)) if pending.signed else 0
+        self._next += len(lines)
+        self._before = (self._next - 1, lines[-1], leaves[-HASH_SIZE:])
+        if self._next == self._end or self._next % BLOCK == 0:
+            self._settle_block()
+        elif pending.size > _MAX_PENDING_BYTES:
+            self._settle()
+
+    def _looks_right(self, seqs: Sequence[int], lines: Sequence[bytes], leaves: bytes) -> bool:
+        """Whether the rows go on where the last one ended, each chained to the one before.
+
+        Where signed leaves cannot be read a broken chain says nothing more than the block's root.
+        """
         first, end = self._next, self._next + len(lines)
-        if end > self._size or seqs[0] != first or list(seqs) != list(range(first, end)):
+        if end > self._end or list(seqs) != list(range(first, end)):
             return False
-        if leaves != self._signed[first * HASH_SIZE : end * HASH_SIZE]:
-            return False
-        if stored_prev(lines[0]) not in self._links_before(first):
-            return False
-        links = leaves.hex().encode()
-        starts = [b'{"_prev":"%b"' % links[at : at + 64] for at in range(0, len(links) - 64, 64)]
-        return [line[:75] for line in lines[1:]] == starts
+        links = self._links_before(first)
+        follows = links is None or stored_prev(lines[0]) in links
+        if follows and (chained(lines, leaves) or _chained_over_tombstones(lines, leaves)):
+            return True
+        return self._signed.leaves(first, first + 1) is None
 
-    def _links_before(self, seq: int) -> frozenset[bytes]:
-        """What `_prev` of record `seq` may be, going by the signed record before it."""
+    def _links_before(self, seq: int) -> frozenset[bytes] | None:
+        """What `_prev` of record `seq` may be, going by the record before; None without it."""
         if seq == 0:
-            return _GENESIS
-        signed = self._leaf(seq - 1)
-        links = frozenset({signed.hex().encode()})
-        if self._before is not None and self._before[0] == seq - 1:
-            _, line, leaf = self._before
-            if signed in (leaf, lost_leaf(line)):
-                links |= links_after(line, leaf)
-        return links
+            return GENESIS
+        if self._before is None or self._before[0] != seq - 1:
+            return None
+        return links_after(self._before[1], self._before[2])
+
+    def _settle_block(self) -> None:
+        """At a block's end: its root says whether everything in it is as signed."""
+        pending = self._pending
+        index = (self._next - 1) // BLOCK
+        block = block_range(index, self._signed.size)
+        if pending is None or pending.first != block.start or self._next != block.stop:
+            self._settle()
+            return
+        self._pending = None
+        tree = MerkleTree(b"".join([leaves for _, leaves in pending.batches]))
+        if pending.signed is not None and tree.root() != pending.signed:
+            self._whole = None
+            self._say_differences(block.start, tree, pending)
+            return
+        if pending.signed is None:
+            self._supposed.append((block.start, len(block)))
+        else:
+            self._matched += len(block)
+        if self._whole is not None and self._whole.end == block.start:
+            self._whole = self._whole.merge(CompactRange.over(tree, block.start))
+        if self._visit is not None and pending.signed is not None:
+            self._visit(index, tree)
+
+    def _say_differences(self, first: int, found: MerkleTree, pending: _Pending) -> None:
+        """A whole block that is chained in itself, but not as signed: descend to what differs."""
+        leaves = self._signed.leaves(first, first + found.size)
+        if leaves is None:
+            self._explain.unreadable(first, differs=True)
+            return
+        signed = MerkleTree(leaves)
+        differing = differing_leaves(signed, found).leaves
+        self._matched += found.size - len(differing)
+        lines = [line for part, _ in pending.batches for line in part]
+        for at in differing:
+            self._explain.difference(first + at, lines[at], found.node(0, at), signed.node(0, at))
+
+    def _settle(self) -> None:
+        """Judge what is pending by its leaves, and record by record where those differ."""
+        pending, self._pending = self._pending, None
+        if pending is None:
+            return
+        self._whole = None
+        if pending.signed is None:
+            self._explain.unreadable(pending.first, differs=False)
+            return
+        ahead, self._next, self._before = self._next, pending.first, pending.before
+        for lines, leaves in pending.batches:
+            first, end = self._next, self._next + len(lines)
+            if self._signed.leaves(first, end) == leaves:
+                self._matched += len(lines)
+                self._next, self._before = end, (end - 1, lines[-1], leaves[-HASH_SIZE:])
+                continue
+            for at, line in enumerate(lines):
+                self._add_one(first + at, line, leaves[at * HASH_SIZE : (at + 1) * HASH_SIZE])
+        self._next = max(self._next, ahead)
 
     def _add_one(self, seq: int, line: bytes, leaf: bytes) -> None:
-        if seq >= self._size:
-            self._add_unsigned(seq, line, leaf)
+        if seq >= self._signed.size:
+            if self._tail.add((seq, line, leaf), self._before):
+                self._before = (seq, line, leaf)
             return
-        if seq < 0:
-            self._found.add(Code.INSERTED, seq, detail="no record has this seq", found=leaf.hex())
+        if not self._takes_place(seq, leaf):
             return
-        if self._seen[seq]:
-            same = "the same" if leaf == self._leaf(seq) else "another"
-            detail = f"stored twice, here {same} line as signed"
-            self._found.add(Code.INSERTED, seq, detail=detail, found=leaf.hex())
-            return
-        self._seen[seq] = 1
-        if seq < self._next:
-            self._found.add(Code.REORDERED, seq, detail="stored after later records")
-        self._next = max(self._next, seq + 1)
-        if leaf == self._leaf(seq):
+        self._whole = None
+        if seq == self._begin:
+            self._first_link = stored_prev(line)
+        signed = self._signed.leaves(seq, seq + 1)
+        if signed is None:
+            self._explain.unreadable(seq, differs=False)
+        elif leaf == signed:
             self._matched += 1
             self._check_signed_link(seq, line)
         else:
-            self._say_why(seq, line, leaf)
+            self._explain.difference(seq, line, leaf, signed)
         self._before = (seq, line, leaf)
+
+    def _takes_place(self, seq: int, leaf: bytes) -> bool:
+        """Whether the record is the first one of its seq; other rows are one too many."""
+        if not self._begin <= seq < self._end:
+            self._found.add(Code.INSERTED, seq, detail="no record has this seq", found=leaf.hex())
+            return False
+        if seq >= self._next:
+            if seq > self._next:
+                self._miss(self._next, seq)
+            self._next = seq + 1
+            return True
+        gap = bisect_right(self._gaps, (seq, self._signed.size + 1)) - 1
+        if gap >= 0 and self._gaps[gap][0] <= seq < self._gaps[gap][1]:
+            start, end = self._gaps[gap]
+            parts = [part for part in ((start, seq), (seq + 1, end)) if part[0] < part[1]]
+            self._gaps[gap : gap + 1] = parts
+            self._found.add(Code.REORDERED, seq, detail="stored after later records")
+            return True
+        same = "the same" if leaf == self._signed.leaves(seq, seq + 1) else "another"
+        detail = f"stored twice, here {same} line as signed"
+        self._found.add(Code.INSERTED, seq, detail=detail, found=leaf.hex())
+        return False
+
+    def _miss(self, start: int, end: int) -> None:
+        self._whole = None
+        self._gaps.append((start, end))
+        if len(self._gaps) > _MAX_GAPS:
+            early, self._gaps = self._gaps[: _MAX_GAPS // 2], self._gaps[_MAX_GAPS // 2 :]
+            for gap in early:
+                self._say_missing(*gap)
+
+    def _say_missing(self, start: int, end: int) -> None:
+        code = Code.TRUNCATED if end == self._signed.size else Code.DELETED
+        signed = self._signed.leaves(start, end) if end - start == 1 else None
+        self._found.add(
+            code,
+            start,
+            count=end - start,
+            detail="signed records are missing",
+            expected=signed.hex() if signed else "",
+        )
 
     def _check_signed_link(self, seq: int, line: bytes) -> None:
         """A line that is as signed was chained when it was sealed; say so when it was not.
@@ -205,87 +287,30 @@ class Comparer:
         Without the record before, a tombstone there cannot be told from a break: no finding, since
         the missing or altered record before is one already.
         """
-        if stored_prev(line) in self._links_before(seq):
+        links = self._links_before(seq)
+        if links is None or stored_prev(line) in links:
             return
-        before = self._before
-        if seq and (before is None or before[0] != seq - 1 or before[2] != self._leaf(seq - 1)):
-            return
+        if seq and self._before is not None:
+            _, before, leaf = self._before
+            signed = self._signed.leaves(seq - 1, seq)
+            stands = signed in (leaf, lost_leaf(before))
+            if not stands or stored_prev(line) == (signed or b"").hex().encode():
+                return
         detail = "signed as it stands, but not chained to the record before"
         self._found.add(Code.CHAIN_BREAK, seq, detail=detail)
 
-    def _say_why(self, seq: int, line: bytes, leaf: bytes) -> None:
-        expected = self._leaf(seq)
-        declared_lost = is_tombstone(line) and lost_leaf(line) == expected
-        place = None if declared_lost else self._place_of(seq, leaf)
-        if declared_lost:
-            code, detail = Code.LOST, "declared lost by a tombstone"
-        elif place is None:
-            code, detail = Code.MODIFIED, "not the line that was signed"
-        else:
-            code, detail = Code.REORDERED, f"holds the record signed as {place}"
-        self._found.add(code, seq, detail=detail, expected=expected.hex(), found=leaf.hex())
-        self._check_form(seq, line)
-
-    def _check_form(self, seq: int, line: bytes) -> bytes | None:
-        """Findings about the line itself; its `_prev` when it can be read at all."""
-        try:
-            event = parse_line(line)
-            canonical = canonical_line(event)
-        except RecordError as error:
-            self._found.add(Code.UNPARSEABLE, seq, detail=str(error))
+    def _last_links(self) -> frozenset[bytes] | None:
+        before = self._before
+        if before is None or before[0] != self._end - 1:
             return None
-        if canonical != line:
-            self._found.add(Code.NONCANONICAL, seq, detail="not in the one form that is written")
-        stored = event.get("seq")
-        if type(stored) is not int or stored != seq:
-            detail = f"the line says seq {ascii(stored)[:40]}"
-            self._found.add(Code.SEQ_MISMATCH, seq, detail=detail)
-        return str(event.get("_prev")).encode("ascii", "replace")
+        if is_tombstone(before[1]):
+            return links_after(before[1], before[2])
+        return frozenset({before[2].hex().encode()})
 
-    def _place_of(self, seq: int, leaf: bytes) -> int | None:
-        """Which signed record this leaf is; a shifted run is found without searching."""
-        guess = seq + self._shift
-        if 0 <= guess < self._size and self._leaf(guess) == leaf:
-            return guess
-        place = self._search(leaf)
-        if place is not None:
-            self._shift = place - seq
-        return place
 
-    def _search(self, leaf: bytes) -> int | None:
-        if self._size <= _MAX_INDEXED:
-            if self._places is None:
-                self._places = {self._leaf(seq): seq for seq in range(self._size)}
-            return self._places.get(leaf)
-        self._scans += 1
-        if self._scans > _MAX_SCANS:
-            return None
-        at = self._signed.find(leaf)
-        while at >= 0 and at % HASH_SIZE:
-            at = self._signed.find(leaf, at + 1)
-        return at // HASH_SIZE if at >= 0 else None
-
-    def _add_unsigned(self, seq: int, line: bytes, leaf: bytes) -> None:
-        if seq < self._tail_next:
-            detail = "an unsigned seq is stored twice or out of order"
-            self._found.add(Code.INSERTED, seq, detail=detail, found=leaf.hex())
-            return
-        follows = seq == self._tail_next
-        if not follows:
-            detail = "unsigned records are missing before later ones"
-            self._found.add(
-                Code.DELETED, self._tail_next, count=seq - self._tail_next, detail=detail
-            )
-        self._tail += 1
-        self._tail_next = seq + 1
-        prev = self._check_form(seq, line)
-        if follows and prev is not None and prev not in self._links_of_tail(seq):
-            detail = "not chained to the record before; no signature says which is right"
-            self._found.add(Code.CHAIN_BREAK, seq, detail=detail, found=leaf.hex())
-        self._before = (seq, line, leaf)
-
-    def _links_of_tail(self, seq: int) -> frozenset[bytes]:
-        if seq == self._size or self._before is None:
-            return self._links_before(seq)
-        _, line, leaf = self._before
-        return links_after(line, leaf)
+def _chained_over_tombstones(lines: Sequence[bytes], leaves: bytes) -> bool:
+    """The slow look at a batch that is not chained link by link: a tombstone allows two links."""
+    return all(
+        stored_prev(line) in links_after(before, leaves[at * HASH_SIZE : (at + 1) * HASH_SIZE])
+        for at, (before, line) in enumerate(pairwise(lines))
+    )

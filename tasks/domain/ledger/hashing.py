@@ -42,6 +42,16 @@ def pair_hashes(level: bytes) -> bytes:
     )
 
 
+def chained(lines: Sequence[bytes], leaves: bytes) -> bool:
+    """Whether each line but the first begins with `{"_prev":"` and the leaf before it, in hex.
+
+    `leaves` are those of the lines. A tombstone among them is for the caller to look at.
+    """
+    links = leaves.hex().encode()
+    starts = [b'{"_prev":"%b"' % links[at : at + 64] for at in range(0, len(links) - 64, 64)]
+    return [line[:75] for line in lines[1:]] == starts
+
+
 def joined(hashes: bytes | Sequence[bytes]) -> bytes:
     """One `bytes` of n * 32 from either form; ValueError when a hash has another length."""
     if isinstance(hashes, bytes):

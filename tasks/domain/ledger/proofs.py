@@ -1,6 +1,6 @@
 """Verifying inclusion and consistency proofs: RFC 9162 sections 2.1.3 and 2.1.4.
 
-`MerkleTree` generates them.
+`tree.Tree` generates them.
 Verifying returns None or raises ProofError; there is no False that a caller could overlook.
 """
 

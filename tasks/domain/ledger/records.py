@@ -25,6 +25,7 @@ _PREV_START = b'{"_prev":"'
 _PREV_FROM = len(_PREV_START)
 _PREV_TO = _PREV_FROM + 64
 _HEX64 = re.compile(r"[0-9a-f]{64}")
+_NESTING = (dict, list, tuple)
 _LOST_MARK = b'"event_type":"record_lost"'
 
 
@@ -185,10 +186,10 @@ def _check_depth(line: bytes, event: Mapping[str, Any]) -> None:
     for _ in range(MAX_DEPTH):
         inner: list[Any] = []
         for each in level:
-            if isinstance(each, Mapping):
-                inner += [value for value in each.values() if isinstance(value, Mapping | list)]
-            elif isinstance(each, list | tuple):
-                inner += [value for value in each if isinstance(value, Mapping | list | tuple)]
+            if isinstance(each, dict):
+                inner += [value for value in each.values() if isinstance(value, _NESTING)]
+            else:
+                inner += [value for value in each if isinstance(value, _NESTING)]
         if not inner:
             return
         level = inner

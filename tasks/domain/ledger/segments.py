@@ -9,6 +9,7 @@ leaf hash.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 
 import zstandard
 
@@ -87,7 +88,12 @@ def pack(lines: Sequence[bytes]) -> bytes:
 
 
 def unpack(data: bytes, count: int) -> Iterator[list[bytes]]:
-    """The lines in order, in batches of one decompression step; at most `count` of them.
+    """`unpack_pieces` of a segment that is in memory already."""
+    return unpack_pieces((data,), count)
+
+
+def unpack_pieces(stored: Iterable[bytes], count: int) -> Iterator[list[bytes]]:
+    """The lines of a segment that comes in pieces, in order, in batches; at most `count` of them.
 
     SegmentError when the frame is damaged (SEGMENT_DIGEST), or ends early, in the middle of a
     line, with other bytes after it, or with more or fewer lines than its name says (SEGMENT_TORN).
@@ -95,13 +101,14 @@ def unpack(data: bytes, count: int) -> Iterator[list[bytes]]:
     and output beyond `count` lines stop the reading.
     """
     seen, rest = 0, b""
-    for chunk in _decompressed(data):
+    for chunk in _decompressed(stored):
         *lines, rest = (rest + chunk).split(b"\n", count - seen)
-        if any(len(line) > MAX_LINE_BYTES for line in lines):
-            raise SegmentError(Code.SEGMENT_TORN, f"a line after {seen} exceeds {MAX_LINE_BYTES}")
-        seen += len(lines)
-        if lines:
-            yield lines
+        good = _within_limit(lines)
+        seen += len(good)
+        if good:
+            yield good
+        if len(good) < len(lines):
+            raise SegmentError(Code.SEGMENT_TORN, f"the line {seen} exceeds {MAX_LINE_BYTES}")
         if seen == count and rest:
             raise SegmentError(Code.SEGMENT_TORN, f"expected {count} lines, found more")
         if len(rest) > MAX_LINE_BYTES:
@@ -112,20 +119,30 @@ def unpack(data: bytes, count: int) -> Iterator[list[bytes]]:
         raise SegmentError(Code.SEGMENT_TORN, f"expected {count} lines, found {seen}")
 
 
-def _decompressed(data: bytes) -> Iterator[bytes]:
+def _within_limit(lines: list[bytes]) -> list[bytes]:
+    """The lines before the first that is too long; all of them, as a rule."""
+    if max(map(len, lines), default=0) <= MAX_LINE_BYTES:
+        return lines
+    return list(takewhile(lambda line: len(line) <= MAX_LINE_BYTES, lines))
+
+
+def _decompressed(stored: Iterable[bytes]) -> Iterator[bytes]:
     """Plain bytes in pieces of about 1 MiB; what came before damage is given out before it."""
-    if len(data) > MAX_STORED_BYTES:
-        raise SegmentError(Code.SEGMENT_TORN, f"expected at most {MAX_STORED_BYTES} bytes stored")
     frame = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj()
     pending = bytearray()
+    beyond = False
     try:
-        for start in range(0, len(data), _FEED):
-            if frame.eof:
+        for piece in stored:
+            for start in range(0, len(piece), _FEED):
+                beyond = frame.eof
+                if beyond:
+                    break
+                pending += frame.decompress(piece[start : start + _FEED])
+                if len(pending) >= _PIECE:
+                    yield bytes(pending)
+                    pending.clear()
+            if beyond:
                 break
-            pending += frame.decompress(data[start : start + _FEED])
-            if len(pending) >= _PIECE:
-                yield bytes(pending)
-                pending.clear()
     except zstandard.ZstdError as error:
         yield bytes(pending)
         message = f"the zstd frame is damaged: {error}"
@@ -133,5 +150,5 @@ def _decompressed(data: bytes) -> Iterator[bytes]:
     yield bytes(pending)
     if not frame.eof:
         raise SegmentError(Code.SEGMENT_TORN, "the zstd frame ends early")
-    if frame.unused_data or start + _FEED < len(data):
+    if frame.unused_data or beyond:
         raise SegmentError(Code.SEGMENT_TORN, "bytes follow the end of the zstd frame")

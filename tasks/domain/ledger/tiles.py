@@ -17,6 +17,8 @@ from tasks.domain.ledger.tree import MerkleTree
 TILE_WIDTH = 256
 TILE_HEIGHT = 8
 MAX_LEVEL = 63
+_MAX_PATH = 64
+"""A tree of 2**63 leaves needs fewer characters."""
 _PATH = re.compile(
     r"tile/(0|[1-9][0-9]?)/((?:x[0-9]{3}/)*[0-9]{3})(?:\.p/([1-9][0-9]{0,2}))?", re.ASCII
 )
@@ -52,7 +54,7 @@ class Tile:
     @classmethod
     def parse(cls, path: str) -> "Tile":
         """From a path; TileError for any spelling but the one that `path` gives."""
-        match = _PATH.fullmatch(path)
+        match = _PATH.fullmatch(path) if len(path) <= _MAX_PATH else None
         if match is None:
             raise TileError(f"not the path of a tile: {path[:200]!r}")
         level, groups, width = match.groups()

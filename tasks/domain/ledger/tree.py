@@ -1,5 +1,6 @@
 """Merkle trees over n * 32 bytes of leaf hashes: whole trees, and ranges that merge exactly."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,30 +14,20 @@ from tasks.domain.ledger.hashing import (
 )
 
 
-class MerkleTree:
-    """All perfect subtrees of the leaves, so that every root and proof is O(log n) look-ups.
+class Tree(ABC):
+    """What needs perfect subtrees only, wherever they come from: ranges, roots and proofs.
 
-    Memory: 64 bytes a leaf. `hashes` is n * 32 bytes or a sequence of 32-byte leaf hashes.
+    Every proof is O(log size) of them. RFC 6962 section 2.1, RFC 9162 sections 2.1.3.1, 2.1.4.1.
     """
 
-    __slots__ = ("_levels", "size")
+    __slots__ = ("size",)
 
-    def __init__(self, hashes: bytes | Sequence[bytes]) -> None:
-        level = joined(hashes)
-        self.size = len(level) // HASH_SIZE
-        self._levels = [level]
-        while len(level) >= 2 * HASH_SIZE:
-            level = pair_hashes(level[: len(level) - len(level) % (2 * HASH_SIZE)])
-            self._levels.append(level)
+    size: int
+    """How many leaves there are."""
 
+    @abstractmethod
     def node(self, level: int, index: int) -> bytes:
         """Hash of leaves [index << level, (index + 1) << level), all of which exist."""
-        start = index * HASH_SIZE
-        return self._levels[level][start : start + HASH_SIZE]
-
-    def level(self, level: int) -> bytes:
-        """All perfect subtrees of 2**level leaves, k * 32 bytes; empty above the top."""
-        return self._levels[level] if level < len(self._levels) else b""
 
     def range_hash(self, begin: int, end: int) -> bytes:
         """MTH of leaves [begin, end), where `begin` is a multiple of the range's top power of 2.
@@ -97,6 +88,32 @@ class MerkleTree:
         return proof[::-1]
 
 
+class MerkleTree(Tree):
+    """All perfect subtrees of the leaves in memory, so that a node is a look-up.
+
+    Memory: 64 bytes a leaf. `hashes` is n * 32 bytes or a sequence of 32-byte leaf hashes.
+    """
+
+    __slots__ = ("_levels",)
+
+    def __init__(self, hashes: bytes | Sequence[bytes]) -> None:
+        level = joined(hashes)
+        self.size = len(level) // HASH_SIZE
+        self._levels = [level]
+        while len(level) >= 2 * HASH_SIZE:
+            level = pair_hashes(level[: len(level) - len(level) % (2 * HASH_SIZE)])
+            self._levels.append(level)
+
+    def node(self, level: int, index: int) -> bytes:
+        """Hash of leaves [index << level, (index + 1) << level), all of which exist."""
+        start = index * HASH_SIZE
+        return self._levels[level][start : start + HASH_SIZE]
+
+    def level(self, level: int) -> bytes:
+        """All perfect subtrees of 2**level leaves, k * 32 bytes; empty above the top."""
+        return self._levels[level] if level < len(self._levels) else b""
+
+
 @dataclass(frozen=True, slots=True)
 class CompactRange:
     """Leaves [begin, end) as O(log n) hashes of the largest aligned perfect subtrees.
@@ -124,6 +141,16 @@ class CompactRange:
             start = ((index << level) - begin) * HASH_SIZE
             nodes.append(tree_root(data[start : start + (HASH_SIZE << level)]))
         return cls(begin, end, tuple(nodes))
+
+    @classmethod
+    def over(cls, tree: Tree, begin: int) -> "CompactRange":
+        """The range of a tree's leaves, the first of which is leaf `begin` of a larger tree.
+
+        `begin` must be a multiple of the smallest power of two that the tree fits under.
+        """
+        places = cover(begin, begin + tree.size)
+        nodes = [tree.node(level, index - (begin >> level)) for level, index in places]
+        return cls(begin, begin + tree.size, tuple(nodes))
 
     def append(self, leaf: bytes) -> "CompactRange":
         """The range with one leaf more at its end."""

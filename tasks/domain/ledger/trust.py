@@ -24,6 +24,8 @@ from tasks.domain.ledger.notes import Signature, note_text, signatures
 
 MAX_TRUST_BYTES = 128 * 1024
 
+_MOST = 1 << 63
+_MAX_DOTS = 100
 _CLOCK_SKEW = timedelta(minutes=10)
 _FIELDS = frozenset({"origin", "quorum", "max_age_hours", "log_keys", "witnesses", "anchor"})
 
@@ -47,7 +49,8 @@ class LogKey:
     def __post_init__(self) -> None:
         if self.verifier.type is not KeyType.LOG:
             raise TrustError(f"log_keys: expected a key of type 1, {self.verifier} is a witness's")
-        if self.from_size < 0 or (self.until_size or self.from_size) < self.from_size:
+        until = self.from_size if self.until_size is None else self.until_size
+        if not 0 <= self.from_size <= until:
             raise TrustError(f"log_keys: {self.verifier}: expected 0 <= from_size <= until_size")
 
     def covers(self, size: int) -> bool:
@@ -87,6 +90,10 @@ class Trust:
             raise TrustError(f"witnesses: expected keys of type 4, {wrong[0]} is a log's")
         if len({each.public for each in self.witnesses}) != len(self.witnesses):
             raise TrustError("witnesses: one key stands there twice; it would count twice")
+        if {each.public for each in self.witnesses} & {
+            each.verifier.public for each in self.log_keys
+        }:
+            raise TrustError("witnesses: a key of the log stands there; it cannot witness itself")
         if len({each.name for each in self.witnesses}) != len(self.witnesses):
             raise TrustError("witnesses: one name stands there twice; a witness counts once")
         if not 0 <= self.quorum <= len(self.witnesses):
@@ -106,9 +113,13 @@ class Trust:
         """From TOML, as README.md ("Trust") has it; TrustError names what is wrong."""
         if len(text) > MAX_TRUST_BYTES:
             raise TrustError(f"expected a trust policy of at most {MAX_TRUST_BYTES} bytes")
+        if (
+            max(line.count(".") for line in text.split("\n")) > _MAX_DOTS
+        ):  # a parser of them is slow
+            raise TrustError(f"expected at most {_MAX_DOTS} dots on a line of the trust policy")
         try:
             document = tomllib.loads(text)
-        except (tomllib.TOMLDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise TrustError(f"the trust policy is not TOML: {str(error)[:200]}") from error
         _known(document, _FIELDS, "the trust policy")
         hours = document.get("max_age_hours")
@@ -241,6 +252,6 @@ def _text(table: dict[str, Any], field: str) -> str:
 
 def _size(table: dict[str, Any], field: str, default: int) -> int:
     value = table.get(field, default)
-    if type(value) is not int or value < 0:
-        raise TrustError(f"{field}: expected a whole number, 0 or more")
+    if type(value) is not int or not 0 <= value < _MOST:
+        raise TrustError(f"{field}: expected a whole number, 0 or more, below 2**63")
     return value

@@ -38,7 +38,7 @@ class Code(StrEnum):
     UNPROVEN = "UNPROVEN"
 
 
-INFORMATIONAL = frozenset({Code.UNSIGNED_TAIL, Code.STRAY})
+INFORMATIONAL = frozenset({Code.UNSIGNED_TAIL, Code.STRAY, Code.AHEAD})
 """Codes that do not speak against the log."""
 
 
@@ -59,7 +59,16 @@ ALTERED = frozenset(
 """Codes of records that are not what was written; `count` says how many."""
 
 
-UNDECIDED = frozenset({Code.TILES_BAD, Code.BAD_CHECKPOINT, Code.BAD_SIGNATURE, Code.UNPROVEN})
+UNDECIDED = frozenset(
+    {
+        Code.TILES_BAD,
+        Code.BAD_CHECKPOINT,
+        Code.BAD_SIGNATURE,
+        Code.QUORUM,
+        Code.STALE,
+        Code.UNPROVEN,
+    }
+)
 """Codes about what records are judged by: they speak neither for the records nor against them."""
 
 
@@ -124,6 +133,7 @@ class Verdict:
     reason: str = ""
     layout: Layout = Layout.SEALED
     kernel: str = KERNEL
+    scope: str = ""
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able, for `--json` and the journal."""
@@ -138,6 +148,7 @@ class Verdict:
             "reason": self.reason,
             "layout": self.layout.value,
             "kernel": self.kernel,
+            "scope": self.scope or "full",
         }
 
     def damaged(self) -> tuple[int, int]:
@@ -180,4 +191,6 @@ def combine(table: Verdict, *others: Verdict) -> Verdict:
         seconds=max(one.seconds for one in every),
         bytes=sum(one.bytes for one in every),
         reason="; ".join(reasons),
+        layout=table.layout,
+        scope=table.scope,
     )

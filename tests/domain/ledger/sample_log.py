@@ -104,6 +104,10 @@ class MemoryLog:
     def read_many(self, paths: Iterable[str], limit: int = 1 << 31) -> Iterator[bytes]:
         return (self.read(path, limit) for path in paths)
 
+    def pieces(self, path: str, limit: int = 1 << 31) -> Iterator[bytes]:
+        data = self.read(path, limit)
+        return (data[at : at + 4096] for at in range(0, len(data), 4096))
+
     def write(self, path: str, data: bytes) -> None:
         if self.files.setdefault(path, data) != data:
             raise Conflict(f"{path} exists with other content")

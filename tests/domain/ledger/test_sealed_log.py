@@ -17,8 +17,8 @@ from tasks.domain.ledger import (
     tree_root,
 )
 from tasks.work.log_heads import latest_head
-from tasks.work.log_segments import signed_lines
 from tasks.work.log_store import DirectoryLog
+from tasks.work.signed_lines import signed_lines
 from tasks.work.signed_tree import signed_leaves
 from tasks.work.verification import verify_log
 from tests.domain.ledger.sample_log import (
@@ -121,8 +121,8 @@ ATTACKS = {
     ),
     "record, tile and segment altered together": (
         sealed_files(EVIL) | {HEAD: FILES[HEAD]},
-        UNVERIFIABLE,
-        {"TILES_BAD"},
+        TAMPERED,
+        {"TILES_BAD", "MODIFIED"},
     ),
     "everything altered and signed by a stranger": (
         sealed_files(EVIL) | {HEAD: note_of(EVIL, STRANGER).encode()},

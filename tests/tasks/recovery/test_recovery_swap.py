@@ -20,7 +20,7 @@ from tasks.work.carry_over import carry_bulk, losses_of
 from tasks.work.recovery import Mark, Stage
 from tasks.work.sealing import seal
 from tasks.work.swap import SealedMeanwhile, swap
-from tasks.work.verification import verify_table
+from tasks.work.table_verification import verify_table
 from tests.tasks.recovery.conftest import (
     INCIDENT,
     NAMES,

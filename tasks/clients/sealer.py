@@ -1,0 +1,72 @@
+"""The sealer service: `POST /seal/<log>`. What it answers is its word; the caller verifies it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from tasks.clients import http
+from tasks.clients.errors import ClientError, Conflict, Denied, Malformed, NotFound, Transient
+from tasks.domain.errors import BadInput, NotProven, RunbookError
+from tasks.domain.ledger.notes import MAX_NOTE_BYTES
+from tasks.domain.untrusted import visible
+from tasks.settings import SealerSettings
+
+_ANSWERS = frozenset({200, 409, 422, 502, 503})
+_MESSAGE_LIMIT = 2000
+_ERRORS: dict[str, type[RunbookError]] = {
+    each.__name__: each for each in (NotProven, Conflict, Transient, Denied, NotFound, Malformed)
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the sealer says it has sealed: `root` in hex, `added` records since the head before.
+
+    `timestamp`: "stored", "pending: why" or "none" (no authority is named).
+    """
+
+    origin: str
+    size: int
+    root: str
+    added: int
+    note: str
+    timestamp: str
+
+
+def seal(sealer: SealerSettings, log: str) -> Answer:
+    """Have the log `audit` or `journal` sealed.
+
+    Raises what the sealer met (NotProven: it refuses to sign; Conflict: another sealer; Transient:
+    it, a witness or a server is away), Denied for a wrong token, BadInput without an address.
+    """
+    if not sealer.url:
+        raise BadInput("expected the sealer's address, found none: set RUNBOOK_SEALER__URL")
+    answer = http.call(
+        "POST",
+        f"{sealer.url.rstrip('/')}/seal/{log}",
+        timeout_seconds=sealer.timeout_seconds,
+        token=sealer.token,
+        accept=_ANSWERS,
+    )
+    value = answer.value if isinstance(answer.value, dict) else {}
+    if answer.status != 200:  # noqa: PLR2004  OK
+        raise _error(value)
+    return Answer(
+        _field(value, "origin", str),
+        _field(value, "size", int),
+        _field(value, "root", str),
+        _field(value, "added", int),
+        _field(value, "note", str),
+        _field(value, "timestamp", str),
+    )
+
+
+def _error(value: dict[str, Any]) -> RunbookError:
+    kind = _ERRORS.get(str(value.get("error")), ClientError)
+    return kind(f"the sealer: {visible(value.get('message', 'no reason'), _MESSAGE_LIMIT)}")
+
+
+def _field(value: dict[str, Any], name: str, kind: type) -> Any:  # noqa: ANN401  str or int
+    found = value.get(name)
+    if type(found) is not kind or (isinstance(found, str) and len(found) > MAX_NOTE_BYTES):
+        raise Malformed(f"expected {name} of the sealer as {kind.__name__}, found another")
+    return found

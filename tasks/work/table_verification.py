@@ -1,0 +1,130 @@
+"""Verifying the table: its rows as they are stored, in one snapshot, against the signed head."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
+from tasks.clients import postgres
+from tasks.clients.errors import Malformed, NotFound
+from tasks.domain.ledger import Code, Finding, Status, Trust, Verdict
+from tasks.domain.ledger.blocks import BLOCK, SignedBlocks, block_count
+from tasks.domain.ledger.compare import Comparer
+from tasks.domain.ledger.comparison import Comparison, joined
+from tasks.domain.ledger.judgement import Subject
+from tasks.domain.ledger.scope import FULL, Scope
+from tasks.work import audit_table
+from tasks.work.comparisons import compare_with_api
+from tasks.work.log_files import LogStore
+from tasks.work.parallel import over_workers
+from tasks.work.trusted import Progress, Run, begin
+from tasks.work.verification import TABLE, blocks_to_check, compare_rows
+
+
+def verify_table(
+    dsn: str,
+    log: LogStore,
+    trust: Trust,
+    progress: Progress | None = None,
+    *,
+    scope: Scope = FULL,
+    workers: int = 1,
+    now: datetime | None = None,
+) -> Verdict:
+    """The rows of `audit_records` against the newest head of `log`. `dsn`: a read-only role.
+
+    A missing table or database under a signed head is tampered: all that was signed is gone. Errors
+    of reaching the server (Transient, Denied) are raised, because they say nothing about the
+    records. Memory: one block of lines a process, whatever the table's length.
+    """
+    run = begin(TABLE, log, trust, now)
+    if isinstance(run, Verdict):
+        return run
+    try:
+        with audit_table.reading(dsn) as connection, audit_table.snapshot(connection) as shared:
+            wider = _with_incomplete(connection, scope)
+            tell = run.teller(progress, wider)
+            runs = _with_tail(blocks_to_check(wider, run.trusted.signed.size, workers), wider)
+            if workers > 1 and len(runs) > 1:
+                jobs = [_Job(dsn, shared, run.trusted.signed, *each) for each in runs]
+                parts = over_workers(_check, jobs, workers, lambda part: tell(part.records))
+            else:
+                signed = run.trusted.signed
+                parts = [_compare(connection, signed, *each, tell) for each in runs]
+    except NotFound as error:
+        return _missing(run, postgres.describe(dsn), error)
+    except Malformed as error:
+        reason = f"the table cannot be read whole: {error}"
+        finding = Finding(Code.SOURCE_MISSING, TABLE, detail=reason)
+        subject = Subject(TABLE, run.trusted.head.checkpoint, scope)
+        return subject.verdict(Status.UNVERIFIABLE, reason, (*run.trusted.findings, finding))
+    return run.judge(joined(TABLE, parts), scope=scope)
+
+
+def compare_api_with_table(
+    dsn: str, log: LogStore, trust: Trust, size: int, root: bytes
+) -> Verdict:
+    """`compare_with_api`, with the table's rows for what the API shows beyond the signed size."""
+
+    def rows(first: int, end: int) -> Iterator[tuple[list[int], list[bytes]]]:
+        with audit_table.reading(dsn) as connection, audit_table.snapshot(connection):
+            yield from audit_table.stored_rows(connection, first, end)
+
+    return compare_with_api(log, trust, size, root, rows)
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """One stretch for a worker process, in the same snapshot as the others."""
+
+    dsn: str
+    shared: str
+    signed: SignedBlocks
+    begin: int
+    end: int
+
+
+def _check(job: _Job) -> Comparison:
+    with audit_table.reading(job.dsn) as connection, audit_table.snapshot(connection, job.shared):
+        return _compare(connection, job.signed, job.begin, job.end, None)
+
+
+def _compare(
+    connection: Connection[TupleRow],
+    signed: SignedBlocks,
+    begin: int,
+    end: int,
+    tell: Callable[[int], None] | None,
+) -> Comparison:
+    """Blocks `begin` <= index < `end`; the last one brings the unsigned tail with it."""
+    first = None if begin == 0 else begin * BLOCK
+    stop = None if end >= block_count(signed.size) else end * BLOCK
+    rows = audit_table.stored_rows(connection, first, stop)
+    return compare_rows(rows, signed, begin * BLOCK, stop, tell)
+
+
+def _with_tail(runs: list[tuple[int, int]], scope: Scope) -> list[tuple[int, int]]:
+    """The runs; at least one, at the end, that brings the unsigned tail with it."""
+    last = scope.since // BLOCK
+    return runs if runs and runs[-1][0] >= last else [*runs, (last, last + 1)]
+
+
+def _with_incomplete(connection: Connection[TupleRow], scope: Scope) -> Scope:
+    """The scope, and the older blocks whose number of rows alone shows that some are missing."""
+    if scope.is_full:
+        return scope
+    counts = audit_table.counts_by_block(connection, scope.since, BLOCK)
+    wrong = [each for each in range(scope.since // BLOCK) if counts.get(each, 0) != BLOCK]
+    return scope.with_blocks([0, *wrong] if -1 in counts else wrong)
+
+
+def _missing(run: Run, where: str, error: NotFound) -> Verdict:
+    head = run.trusted.head.checkpoint
+    reason = f"{where} has no audit_records, expected {head.size} signed records: {error}"
+    missing = Finding(Code.SOURCE_MISSING, TABLE, detail=reason)
+    nothing = Comparer(TABLE, run.trusted.signed).finish()
+    status = Status.TAMPERED if head.size else Status.UNVERIFIABLE
+    findings = (*run.trusted.findings, missing, *nothing.findings)
+    return Subject(TABLE, head).verdict(status, reason, findings, nothing)
