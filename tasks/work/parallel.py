@@ -8,8 +8,9 @@ import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from multiprocessing import get_context
 from typing import TypeVar
 
@@ -17,8 +18,11 @@ Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
 _PR_SET_PDEATHSIG = 1
-_STRETCHES_A_WORKER = 4
+_STRETCHES_A_WORKER = 8
 """More stretches than workers: a slow one then does not leave the others idle."""
+
+_AHEAD = 2
+"""Jobs given to each process: the one it does, and one to go on with."""
 
 
 def stretches(begin: int, end: int, workers: int) -> list[tuple[int, int]]:
@@ -35,22 +39,41 @@ def over_workers(
 ) -> list[Answer]:
     """The answers in the order of the jobs; `done` hears of each as it ends.
 
-    `act` is a module's function, jobs and answers can be pickled. The first error ends it all.
+    `act` is a module's function, jobs and answers can be pickled. This process is one of the
+    workers: it begins at once, while the others still start. The first error ends it all.
     """
+    answers: dict[int, Answer] = {}
+    waiting = deque(enumerate(jobs))
+    others = min(workers, len(jobs)) - 1
     with ProcessPoolExecutor(
-        max_workers=min(workers, len(jobs)),
+        max_workers=others,
         mp_context=get_context("spawn"),
         initializer=_die_with,
         initargs=(os.getpid(),),
     ) as pool:
-        running = {pool.submit(act, job): at for at, job in enumerate(jobs)}
-        try:
-            for each in as_completed(running):
+        running: dict[Future[Answer], int] = {}
+
+        def take(ended: Iterable[Future[Answer]]) -> None:
+            for each in ended:
+                answers[running.pop(each)] = each.result()
                 done(each.result())
+
+        try:
+            while waiting or running:
+                while waiting and len(running) < _AHEAD * others:
+                    at, job = waiting.popleft()
+                    running[pool.submit(act, job)] = at
+                if waiting:
+                    at, job = waiting.popleft()
+                    answers[at] = act(job)
+                    done(answers[at])
+                    take([each for each in running if each.done()])
+                else:
+                    take(wait(running, return_when=FIRST_COMPLETED).done)
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
-        return [each.result() for each in running]
+    return [answers[at] for at in range(len(jobs))]
 
 
 def _die_with(parent: int) -> None:

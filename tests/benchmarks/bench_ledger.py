@@ -30,7 +30,7 @@ pytestmark = [
 
 RECORDS = 1_000_000
 LINE_BYTES = 435
-ROUNDS = 3
+ROUNDS = 5
 MOST_TIMES_OPENSSL = 14
 MOST_OF_ONE_WORKER = 0.6
 MOST_MEGABYTES = 250
@@ -52,8 +52,9 @@ if __name__ == "__main__":
     began = time.perf_counter()
     verdict = verify_log(DirectoryLog(Path(log)), Trust.in_key(key, origin), workers=int(workers))
     seconds = time.perf_counter() - began
-    own, children = resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN
-    peak = max(resource.getrusage(who).ru_maxrss for who in (own, children))
+    status = Path("/proc/self/status").read_text()  # ru_maxrss would be the parent's, before exec
+    own = int(status.partition("VmHWM:")[2].split()[0])
+    peak = max(own, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
     print(json.dumps([verdict.status.value, verdict.records, seconds, peak / 1024]))
 """
 
@@ -147,7 +148,7 @@ def test_it_is_faster_than_pymerkle_which_only_builds_the_tree(log: Path) -> Non
         tree = pymerkle.InmemoryTree(algorithm="sha256")
         for line in lines:
             tree.append_entry(line)
-        tree.get_state()
+        tree.get_root()
 
     peer = _timed(append_all) * (RECORDS / len(lines))
     ours, _ = _verify(log, 1)
