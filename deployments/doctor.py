@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -113,8 +114,20 @@ def _sealed_log() -> str:
             "set RUNBOOK_LEDGER__TRUST_FILE, or RUNBOOK_LEDGER__LOG_KEY to the sealer's public key"
         )
     log = ObjectLog(ObjectStore(store), store.backups_bucket, store.audit_prefix)
-    head = latest_head(log, ledger.read_trust())
-    return f"signed head of size {head.checkpoint.size:,}"
+    trust = ledger.read_trust()
+    head = latest_head(log, trust)
+    stale = trust.staleness(head.cosigned, datetime.now(UTC))
+    if stale:
+        raise RunbookError(stale)
+    return f"signed head of size {head.checkpoint.size:,}, {len(head.cosigned)} witnesses"
+
+
+def _sealer() -> str:
+    url = settings().sealer.url
+    if not url:
+        raise NotConfigured("set RUNBOOK_SEALER__URL; nothing is sealed on schedule without")
+    http.call("GET", f"{url}/health", timeout_seconds=5.0)
+    return "ready"
 
 
 def _signing_key() -> str:
@@ -164,6 +177,7 @@ _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("Redis", _cache, "check RUNBOOK_CACHE__URL"),
     ("Prometheus", _prometheus, "check RUNBOOK_METRICS__PROMETHEUS_URL"),
     ("sealed log", _sealed_log, "check RUNBOOK_STORE__* and RUNBOOK_LEDGER__*"),
+    ("sealer", _sealer, "start `python -m deployments.sealer`; check RUNBOOK_SEALER__URL"),
     ("responder's PostgreSQL", _responder, "check RUNBOOK_RESPONDER__DSN"),
     ("signing key", _signing_key, "set RUNBOOK_RESPONDER__SIGNING_KEY_FILE, mode 0600"),
     ("evidence bucket", _evidence, "make it with Object Lock; RUNBOOK_STORE__EVIDENCE_BUCKET"),

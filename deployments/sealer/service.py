@@ -120,8 +120,10 @@ class _Handler(SmallHandler):
 
     def do_GET(self) -> None:  # noqa: N802  http.server's name
         """Whether it is up."""
-        known = self.path == "/health"
-        self.answer_text(HTTPStatus.OK if known else HTTPStatus.NOT_FOUND, "sealer")
+        if self.path == "/health":
+            self.answer_json(HTTPStatus.OK, {"status": "ok"})
+        else:
+            self._refuse(HTTPStatus.NOT_FOUND, "NotFound", "expected GET /health")
 
     def _refuse(self, status: HTTPStatus, error: str, message: str) -> None:
         self.answer_json(status, {"error": error, "message": message[:2000]})

@@ -60,6 +60,7 @@ def test_every_hour_both_logs_are_sealed_and_a_second_run_finds_nothing_new(
     assert journal.all_incidents() == []
 
 
+@pytest.mark.slow
 def test_a_log_that_cannot_be_sealed_opens_one_incident_and_does_not_hold_up_the_other(
     responding: Responding,
 ) -> None:
@@ -78,6 +79,7 @@ def test_a_log_that_cannot_be_sealed_opens_one_incident_and_does_not_hold_up_the
     assert opened[0].data["component"] == "audit-trail"
 
 
+@pytest.mark.slow
 def test_an_altered_fact_is_an_incident_of_the_journal(responding: Responding) -> None:
     journal.append("INC-1", FactKind.NOTE, {"text": "a fact"})
     assert responding.flow(_HOURLY).returncode == 0
@@ -97,6 +99,7 @@ def test_the_facts_of_a_closed_incident_are_sealed_with_its_end(responding: Resp
     until(lambda: sealed_size(LogName.JOURNAL) > closed.seq, "the closing fact is sealed")
 
 
+@pytest.mark.slow
 def test_a_sealer_that_is_away_does_not_fail_the_incident(responding: Responding) -> None:
     lab = responding.lab
     lab.sealer.stop()
