@@ -45,7 +45,8 @@ from tasks.work.bundle_sinks import BundleSink, write_bundle
 from tasks.work.log_files import LogStore
 from tasks.work.log_heads import Head, open_head, stored_sizes
 from tasks.work.log_segments import segment_lines, stored_segments
-from tasks.work.proving import continue_anchor, read_tree
+from tasks.work.proving import continue_anchor
+from tasks.work.signed_tree import read_tree
 from tasks.work.verification import verify_log
 
 _LINES_BYTES = 8 * 1024 * 1024

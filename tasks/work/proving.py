@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from tasks.clients.errors import Malformed, NotFound
 from tasks.domain.errors import BadInput, NotProven
 from tasks.domain.ledger import (
-    HASH_SIZE,
     Checkpoint,
     Finding,
     NoteError,
@@ -27,12 +26,11 @@ from tasks.domain.ledger.proof_texts import (
     extra_line,
 )
 from tasks.domain.ledger.segments import SEGMENT_LINES, Segment, SegmentError, pick
-from tasks.domain.ledger.tiled import MissingTile, TiledTree
-from tasks.domain.ledger.tiles import TILE_WIDTH, Tile
 from tasks.domain.ledger.tree import Tree
 from tasks.work.log_files import LogStore
 from tasks.work.log_heads import latest_head, open_head
 from tasks.work.log_segments import segment_lines, stored_segments
+from tasks.work.signed_tree import read_tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,20 +66,6 @@ class CheckedRecord:
     leaf: bytes
     head: SignedHead
     line: bytes | None = None
-
-
-def read_tree(log: LogStore, size: int) -> TiledTree:
-    """The log's tree through its tiles; unproven, see `tiled`."""
-
-    def read(tile: Tile) -> bytes:
-        try:
-            return log.read(tile.path, TILE_WIDTH * HASH_SIZE)
-        except NotFound as error:
-            raise MissingTile(f"{log}: {tile.path} is missing: {error}") from error
-        except Malformed as error:
-            raise NotProven(f"{log}: {error}") from error
-
-    return TiledTree(size, read)
 
 
 def prove_record(log: LogStore, trust: Trust, seq: int, *, with_line: bool = False) -> RecordProof:

@@ -19,14 +19,13 @@ from tasks.domain.ledger.blocks import (
     block_range,
 )
 from tasks.domain.ledger.segments import Segment, SegmentError
+from tasks.domain.ledger.tiled import MissingTile, TiledTree
 from tasks.domain.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, leaf_tiles
 from tasks.work.log_files import LogStore
 from tasks.work.log_segments import block_lines, segments_by_block
 
 _ROOTS_LEVEL = BLOCK_LEVEL // TILE_HEIGHT
 _TILE_BYTES = TILE_WIDTH * HASH_SIZE
-
-_Roots = Callable[[LogStore, int, ReadBlock], Sequence[bytes]]
 
 
 def signed_tree(log: LogStore, checkpoint: Checkpoint) -> tuple[SignedBlocks, str]:
@@ -36,16 +35,16 @@ def signed_tree(log: LogStore, checkpoint: Checkpoint) -> tuple[SignedBlocks, st
     whole. Errors of reaching the log are raised.
     """
     size = checkpoint.size
-    tiles, lines = TileBlocks(log, size), SegmentBlocks(log, size)
+    tree, tiles, lines = read_tree(log, size), TileBlocks(log, size), SegmentBlocks(log, size)
     damage = ""
-    ways: tuple[tuple[_Roots, ReadBlock], ...] = (
-        (_roots_of_tiles, tiles),
-        (_roots_of_leaves, tiles),
-        (_roots_of_leaves, lines),
+    ways: tuple[Callable[[], list[bytes]], ...] = (
+        (lambda: _roots_of_tiles(log, tree)),
+        (lambda: _roots_of_leaves(log, size, tiles)),
+        (lambda: _roots_of_leaves(log, size, lines)),
     )
-    for roots, read in ways:
+    for roots in ways:
         try:
-            return SignedBlocks.proven(checkpoint, roots(log, size, read), tiles, lines), damage
+            return SignedBlocks.proven(checkpoint, roots(), tiles, lines, tree=tree), damage
         except (NotProven, Malformed) as error:
             damage = damage or f"{log}: {error}"
     return SignedBlocks.unknown(size), damage
@@ -64,18 +63,47 @@ def signed_leaves(log: LogStore, checkpoint: Checkpoint) -> bytes:
 
 
 @dataclass(frozen=True, slots=True)
-class TileBlocks:
-    """Reads a block's leaf hashes from its tiles."""
+class TileReader:
+    """What `TiledTree` reads from a log; a class, so that it can be sent to a worker process."""
 
     log: LogStore
-    size: int
+
+    def __call__(self, tile: Tile) -> bytes:
+        """The tile's bytes; MissingTile, or NotProven when it is larger than a tile."""
+        try:
+            return self.log.read(tile.path, _TILE_BYTES)
+        except NotFound as error:
+            raise MissingTile(f"{self.log}: {tile.path} is missing: {error}") from error
+        except Malformed as error:
+            raise NotProven(f"{self.log}: {error}") from error
+
+
+def read_tree(log: LogStore, size: int) -> TiledTree:
+    """The log's tree through its tiles; unproven, see `tiled`."""
+    return TiledTree(size, TileReader(log))
+
+
+class TileBlocks:
+    """Reads a block's leaf hashes from its tiles; the block that was read last is kept."""
+
+    def __init__(self, log: LogStore, size: int) -> None:
+        self._log = log
+        self._size = size
+        self._last: tuple[int, bytes | None] = (-1, None)
+
+    def __reduce__(self) -> tuple[type["TileBlocks"], tuple[LogStore, int]]:
+        """Sent to a worker process without the kept block."""
+        return TileBlocks, (self._log, self._size)
 
     def __call__(self, index: int) -> bytes | None:
         """Leaf hashes of block `index`, believed by nobody yet."""
-        try:
-            return b"".join(_read_tiles(self.log, tiles_of_block(index, self.size)))
-        except (NotProven, Malformed):
-            return None
+        if self._last[0] != index:
+            try:
+                read = b"".join(_read_tiles(self._log, tiles_of_block(index, self._size)))
+            except (NotProven, Malformed):
+                return None
+            self._last = (index, read)
+        return self._last[1]
 
 
 class SegmentBlocks:
@@ -105,14 +133,14 @@ def tiles_of_block(index: int, size: int) -> list[Tile]:
     return [Tile(0, first + tile.index, tile.width) for tile in leaf_tiles(len(block))]
 
 
-def _roots_of_tiles(log: LogStore, size: int, read: ReadBlock) -> list[bytes]:
-    """Block roots from the tiles of level 2; the last, partial block's from its leaves."""
-    count = size // BLOCK
+def _roots_of_tiles(log: LogStore, tree: TiledTree) -> list[bytes]:
+    """Block roots from the tiles of level 2; the last, partial block's from a few below."""
+    count = tree.size // BLOCK
     tiles = [Tile(_ROOTS_LEVEL, tile.index, tile.width) for tile in leaf_tiles(count)]
     data = b"".join(_read_tiles(log, tiles))
     roots = [data[at : at + HASH_SIZE] for at in range(0, len(data), HASH_SIZE)]
-    if size % BLOCK:
-        roots.append(_root_of_leaves(log, count, read))
+    if tree.size % BLOCK:
+        roots.append(tree.range_hash(count * BLOCK, tree.size))
     return roots
 
 

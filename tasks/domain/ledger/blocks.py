@@ -12,7 +12,8 @@ from typing import Self
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger.checkpoints import Checkpoint
 from tasks.domain.ledger.hashing import HASH_SIZE, node_hash, tree_root
-from tasks.domain.ledger.tree import CompactRange
+from tasks.domain.ledger.proofs import verify_consistency
+from tasks.domain.ledger.tree import CompactRange, Tree
 
 BLOCK = 65_536
 BLOCK_LEVEL = 16
@@ -37,21 +38,37 @@ def block_count(size: int) -> int:
 class SignedBlocks:
     """Block roots that together give a signed root, and the leaves below them."""
 
-    def __init__(self, size: int, roots: Sequence[bytes | None], *readers: ReadBlock) -> None:
+    def __init__(
+        self,
+        size: int,
+        roots: Sequence[bytes | None],
+        *readers: ReadBlock,
+        root: bytes = b"",
+        tree: Tree | None = None,
+    ) -> None:
         if len(roots) != block_count(size):
             raise ValueError(f"expected {block_count(size)} block roots, found {len(roots)}")
         self.size = size
         self._roots = roots
         self._readers = readers
+        self._root = root
+        self._tree = tree
         self._held: OrderedDict[int, bytes | None] = OrderedDict()
         self._places: OrderedDict[int, dict[bytes, int]] = OrderedDict()
         self._wide_loads = 0
 
     @classmethod
-    def proven(cls, checkpoint: Checkpoint, roots: Sequence[bytes], *readers: ReadBlock) -> Self:
+    def proven(
+        cls,
+        checkpoint: Checkpoint,
+        roots: Sequence[bytes],
+        *readers: ReadBlock,
+        tree: Tree | None = None,
+    ) -> Self:
         """Over roots that were read from anywhere; NotProven unless they give the signed root.
 
         A block's leaves are taken from the first reader whose answer gives the block's root.
+        `tree`, believed only as far as it proves, spares reading them for the roots of other sizes.
         """
         found = root_of_blocks(checkpoint.size, roots)
         if found != checkpoint.root:
@@ -59,7 +76,7 @@ class SignedBlocks:
                 f"the tree of {checkpoint.size} records has root {found.hex()},"
                 f" signed is {checkpoint.root.hex()}"
             )
-        return cls(checkpoint.size, roots, *readers)
+        return cls(checkpoint.size, roots, *readers, root=checkpoint.root, tree=tree)
 
     @classmethod
     def of_leaves(cls, leaves: bytes) -> Self:
@@ -79,6 +96,10 @@ class SignedBlocks:
     def block_root(self, index: int) -> bytes | None:
         """Root over the block's leaves, the last block's being fewer; None when unknown."""
         return self._roots[index]
+
+    def claimed(self, index: int) -> bytes | None:
+        """What the first reader says of the block's leaves, right or wrong."""
+        return self._readers[0](index) if self._readers else None
 
     def leaves(self, first: int, end: int) -> bytes | None:
         """Leaf hashes of records `first` <= seq < `end` of one block; None when unreadable."""
@@ -107,6 +128,9 @@ class SignedBlocks:
         """Root over the first `size` records; None when the block it ends in is unreadable."""
         if not 0 <= size <= self.size or None in self._roots[: block_count(size)]:
             return None
+        proven = self._proven_root(size)
+        if proven is not None:
+            return proven
         index = size // BLOCK
         start = index * BLOCK
         tail = self.leaves(start, size) if size > start else b""
@@ -117,6 +141,9 @@ class SignedBlocks:
 
     def root_with(self, tail: bytes) -> bytes | None:
         """Root over all signed records and `tail`, leaf hashes of the records after them."""
+        grown = self._proven_root(self.size + len(tail) // HASH_SIZE, tail)
+        if grown is not None:
+            return grown
         index = self.size // BLOCK
         rest = self.leaves(index * BLOCK, self.size) if self.size % BLOCK else b""
         if rest is None or None in self._roots:
@@ -126,6 +153,25 @@ class SignedBlocks:
         step = BLOCK * HASH_SIZE
         roots += [tree_root(leaves[at : at + step]) for at in range(0, len(leaves), step)]
         return root_of_blocks(self.size + len(tail) // HASH_SIZE, roots)
+
+    def _proven_root(self, size: int, tail: bytes = b"") -> bytes | None:
+        """The root over `size` records, `tail` being those after the signed ones, by few nodes.
+
+        None when the tree does not prove it: then the leaves are asked.
+        """
+        if self._tree is None:
+            return None
+        try:
+            if tail:
+                signed = CompactRange.over(self._tree, 0)
+                grown = signed.merge(CompactRange.of(tail, self.size))
+                return grown.root() if signed.root() == self._root else None
+            root = self._tree.root(size)
+            proof = self._tree.consistency_proof(size)
+            verify_consistency(size, self.size, root, self._root, proof)
+        except NotProven:
+            return None
+        return root
 
     def _block(self, index: int) -> bytes | None:
         if index not in self._held:
