@@ -6,8 +6,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from typing import Any
 import pytest
 
 from deployments import console
-from deployments.cli import main
 from deployments.exits import BAD, COULD_NOT_TELL, GOOD
 from deployments.key_files import read_signer
 from deployments.lab import prometheus
@@ -27,70 +25,14 @@ from tasks.domain.plan import Plan, PlanStep
 from tasks.settings import settings
 from tests.clients import loopback
 from tests.clients.loopback import answering, sending
+from tests.commanding import Command, Ended, command, could_not_tell, environment, sealed_log
 from tests.domain.ledger.sample_log import ORIGIN, SIGNER, STRANGER, chained, sealed_files
+
+__all__ = ["command", "environment"]
 
 KEY = SIGNER.verifier.encoded
 INCIDENT = "INC-20260314-030012-a1b2"
 SECRET = "personal-token-of-bea"
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
-
-
-@pytest.fixture(autouse=True)
-def environment(
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[pytest.MonkeyPatch]:
-    """No setting of ours, except in tests with a lab; what a test sets is read."""
-    if "patient" not in request.fixturenames:
-        for name in [name for name in os.environ if name.startswith("RUNBOOK_")]:
-            monkeypatch.delenv(name)
-    settings.cache_clear()
-    yield monkeypatch
-    monkeypatch.undo()
-    settings.cache_clear()
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """`runbook ...` in this process, its output into a pipe."""
-
-    def run(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["runbook", *map(str, arguments)])
-        code: object = GOOD
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code
-        said = capsys.readouterr()
-        assert isinstance(code, int)
-        return Ended(code, said.out, said.err)
-
-    return run
-
-
-def could_not_tell(ended: Ended, words: str) -> None:
-    """Exit 2 with one line that says why, and no traceback."""
-    assert ended.code == COULD_NOT_TELL, ended
-    assert len(ended.err.strip().splitlines()) == 1, ended.err
-    assert ended.err.startswith("runbook: ")
-    assert words in ended.err
-
-
-def sealed_log(directory: Path, records: int = 300) -> Path:
-    """A directory as the sealer leaves it."""
-    for path, data in sealed_files(chained(records), older=(100,)).items():
-        file = directory / path
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(data)
-    return directory
 
 
 def dead_port() -> int:

@@ -1,65 +1,24 @@
 """`runbook prove` and `runbook bundle`: exits, what is printed, and what is not."""
 
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from deployments.cli import main
 from deployments.exits import BAD, COULD_NOT_TELL, GOOD
 from tasks.domain.ledger.bundle_files import policy_text
-from tasks.settings import settings
 from tasks.work import bundle_verifier
+from tests.commanding import Command, Ended, command, environment
 from tests.domain.ledger.sample_log import ORIGIN, SIGNER, STRANGER, chained, plain_leaf
 from tests.tasks.bundle_fixture import LINES, TRUST, in_folder, log_files
+
+__all__ = ["command", "environment"]
 
 KEY = SIGNER.verifier.encoded
 TRUSTED = ("--log-key", KEY, "--origin", ORIGIN)
 SECRET = "tell me how to build it"
-
-
-@dataclass(frozen=True)
-class Ended:
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
-
-
-@pytest.fixture(autouse=True)
-def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
-    """No setting but what a test sets."""
-    for name in [name for name in os.environ if name.startswith("RUNBOOK_")]:
-        monkeypatch.delenv(name)
-    settings.cache_clear()
-    yield monkeypatch
-    monkeypatch.undo()
-    settings.cache_clear()
-
-
-@pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """`runbook ...` in this process, its output into a pipe."""
-
-    def run(*arguments: object) -> Ended:
-        monkeypatch.setattr(sys, "argv", ["runbook", *map(str, arguments)])
-        code: object = GOOD
-        try:
-            main()
-        except SystemExit as ended:
-            code = ended.code
-        said = capsys.readouterr()
-        assert isinstance(code, int)
-        return Ended(code, said.out, said.err)
-
-    return run
 
 
 @pytest.fixture
@@ -74,8 +33,8 @@ def policy(tmp_path: Path) -> Path:
     return file
 
 
-def could_not_tell(ended: Ended, words: str) -> None:
-    """Exit 2 with why, and no traceback."""
+def is_exit_2(ended: Ended, words: str) -> None:
+    """With why, after click's own lines of usage where there are any."""
     assert ended.code == COULD_NOT_TELL, ended
     assert "Traceback" not in ended.err
     assert words in ended.err
@@ -129,8 +88,8 @@ def test_the_line_or_its_leaf_is_what_a_proof_is_checked_for(
     refused = command(*check, "--line", other)
     assert (refused.code, refused.err[:10]) == (BAD, "not proven")
     assert command(*check, "--leaf", "0" * 64).code == BAD
-    could_not_tell(command(*check, "--leaf", "xyz"), "64 hex digits")
-    could_not_tell(command(*check, "--leaf", leaf, "--line", line), "not both")
+    is_exit_2(command(*check, "--leaf", "xyz"), "64 hex digits")
+    is_exit_2(command(*check, "--leaf", leaf, "--line", line), "not both")
 
 
 def test_a_proof_under_other_keys_is_exit_1(command: Command, log: Path, tmp_path: Path) -> None:
@@ -152,26 +111,26 @@ def test_growth_is_proven_and_checked_against_the_older_head(
     assert checked.code == GOOD
     assert "begin with the 100 of the older head" in checked.err
     assert command(*check, "--old", log / "checkpoints/250").code == BAD
-    could_not_tell(command(*check), "--old FILE")
+    is_exit_2(command(*check), "--old FILE")
 
 
 def test_what_cannot_be_asked_is_exit_2(
     command: Command, log: Path, policy: Path, tmp_path: Path
 ) -> None:
     at = ("--log", log, *TRUSTED)
-    could_not_tell(command("prove", *at), "expected one of SEQ")
-    could_not_tell(command("prove", 7, "--since", 5, *at), "expected one of SEQ")
-    could_not_tell(command("prove", 300, *at), "covers 300 records")
-    could_not_tell(command("prove", -1, *at), "-1")
-    could_not_tell(command("prove", 7, "--leaf", "0" * 64, *at), "go with --check")
-    could_not_tell(command("prove", "--since", 99, *at), "does not exist")
-    could_not_tell(command("prove", 7, "--log", log), "RUNBOOK_LEDGER__TRUST_FILE")
-    could_not_tell(command("prove", 7, "--log", log, "--origin", ORIGIN), "--log-key with")
-    could_not_tell(command("prove", 7, "--trust", policy, *at), "not both")
-    could_not_tell(command("prove", 7, "--log", tmp_path / "none", *TRUSTED), "s3://bucket/prefix")
-    could_not_tell(command("prove", 7, "--log", "x" * 5000, *TRUSTED), "s3://bucket/prefix")
-    could_not_tell(command("prove", 7, *at, "--to", policy), "new file")
-    could_not_tell(command("prove", "--check", policy, *TRUSTED), "in the first line")
+    is_exit_2(command("prove", *at), "expected one of SEQ")
+    is_exit_2(command("prove", 7, "--since", 5, *at), "expected one of SEQ")
+    is_exit_2(command("prove", 300, *at), "covers 300 records")
+    is_exit_2(command("prove", -1, *at), "-1")
+    is_exit_2(command("prove", 7, "--leaf", "0" * 64, *at), "go with --check")
+    is_exit_2(command("prove", "--since", 99, *at), "does not exist")
+    is_exit_2(command("prove", 7, "--log", log), "RUNBOOK_LEDGER__TRUST_FILE")
+    is_exit_2(command("prove", 7, "--log", log, "--origin", ORIGIN), "--log-key with")
+    is_exit_2(command("prove", 7, "--trust", policy, *at), "not both")
+    is_exit_2(command("prove", 7, "--log", tmp_path / "none", *TRUSTED), "s3://bucket/prefix")
+    is_exit_2(command("prove", 7, "--log", "x" * 5000, *TRUSTED), "s3://bucket/prefix")
+    is_exit_2(command("prove", 7, *at, "--to", policy), "new file")
+    is_exit_2(command("prove", "--check", policy, *TRUSTED), "in the first line")
 
 
 # bundle
@@ -251,7 +210,7 @@ def test_a_damaged_log_is_bundled_with_exit_1_and_one_that_proves_nothing_not_at
 
 def test_lines_are_announced_as_personal_data(command: Command, log: Path, tmp_path: Path) -> None:
     make = ("bundle", "make", tmp_path / "bundle", "--log", log, *TRUSTED, "--with-lines")
-    could_not_tell(command(*make), "--records")
+    is_exit_2(command(*make), "--records")
     ended = command(*make, "--records", "7")
     assert ended.code == GOOD
     assert "PERSONAL DATA" in ended.out
@@ -259,14 +218,14 @@ def test_lines_are_announced_as_personal_data(command: Command, log: Path, tmp_p
 
 def test_what_is_no_bundle_is_exit_2(command: Command, log: Path, tmp_path: Path) -> None:
     key = ("--key", KEY)
-    could_not_tell(command("bundle", "verify", log, *key), "MANIFEST")
-    could_not_tell(command("bundle", "verify", tmp_path / "none", *key), "cannot read")
-    could_not_tell(command("bundle", "verify", log / "checkpoints/100", *key), "zip")
-    could_not_tell(command("bundle", "verify", log, "--key", "nonsense"), "name+hash+base64")
-    could_not_tell(command("bundle", "verify", log, "--origin", "x"), "--origin needs --key")
+    is_exit_2(command("bundle", "verify", log, *key), "MANIFEST")
+    is_exit_2(command("bundle", "verify", tmp_path / "none", *key), "cannot read")
+    is_exit_2(command("bundle", "verify", log / "checkpoints/100", *key), "zip")
+    is_exit_2(command("bundle", "verify", log, "--key", "nonsense"), "name+hash+base64")
+    is_exit_2(command("bundle", "verify", log, "--origin", "x"), "--origin needs --key")
     make = ("bundle", "make", log, "--log", log, *TRUSTED)
-    could_not_tell(command(*make), "exists")
-    could_not_tell(command("bundle", "make", tmp_path / "b", *make[3:], "--records", "x"), "A-B")
+    is_exit_2(command(*make), "exists")
+    is_exit_2(command("bundle", "make", tmp_path / "b", *make[3:], "--records", "x"), "A-B")
 
 
 @pytest.mark.parametrize("verb", [("prove",), ("bundle", "make"), ("bundle", "verify")])

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from deployments.exits import BAD, COULD_NOT_TELL, GOOD
+from tests.commanding import Command, command, could_not_tell, environment, sealed_log
 from tests.domain.ledger.large_log import files as large_files
 from tests.domain.ledger.legacy_log import one_chain, public_pem
 from tests.domain.ledger.sample_log import (
@@ -16,9 +17,8 @@ from tests.domain.ledger.sample_log import (
     note_of,
     sealed_files,
 )
-from tests.test_cli import Command, command, could_not_tell, sealed_log
 
-__all__ = ["command"]
+__all__ = ["command", "environment"]
 
 LINES = chained(300)
 
