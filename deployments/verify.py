@@ -121,7 +121,8 @@ def _with_anchor(verdict: Verdict, log: LogStore, trust: Trust) -> Verdict:
     anchor = trust.open_anchor()
     if anchor is None:
         return verdict
-    return combine(verdict, compare_with_anchor(log, trust, anchor))
+    size = verdict.signed if verdict.root else None
+    return combine(verdict, compare_with_anchor(log, trust, anchor, size=size))
 
 
 def _check_url(source: str) -> None:

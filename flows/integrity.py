@@ -10,6 +10,7 @@ from tasks.audit_log import (
     choose_tonights_scope,
     compare_with_kept_anchor,
     compare_with_shown_head,
+    find_head_size,
     verify_audit_table,
     verify_sealed_log,
 )
@@ -61,13 +62,14 @@ def verify_integrity(incident_id: str) -> None:
 
 
 def compare_with_what_was_signed(scope: Scope) -> tuple[Verdict, bool]:
-    """Table, object store, anchor and API against the signed checkpoint.
+    """Table, object store, anchor and API against one signed checkpoint.
 
     The second answer: whether the API showed a head at all; one that is away is not tampering.
     """
-    table = verify_audit_table.submit(scope)
-    sealed = verify_sealed_log.submit(scope)
-    anchored = compare_with_kept_anchor.submit()
-    shown = compare_with_shown_head.submit().result()
+    size = find_head_size()
+    table = verify_audit_table.submit(scope, size)
+    sealed = verify_sealed_log.submit(scope, size)
+    anchored = compare_with_kept_anchor.submit(size)
+    shown = compare_with_shown_head.submit(size).result()
     others = [sealed.result(), anchored.result(), *([shown] if shown else [])]
     return combine(table.result(), *others), shown is not None

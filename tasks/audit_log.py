@@ -6,8 +6,9 @@ import secrets
 from prefect import task
 
 from tasks.clients import audit_api
-from tasks.clients.errors import ClientError
+from tasks.clients.errors import ClientError, NotFound
 from tasks.clients.object_store import ObjectStore
+from tasks.domain.errors import NotProven
 from tasks.domain.ledger import Checkpoint, Trust, Verdict
 from tasks.domain.ledger.scope import FULL, Scope, choose_scope
 from tasks.progress import shown_progress
@@ -50,8 +51,17 @@ def choose_tonights_scope() -> Scope:
     return choose_scope(anchored, ledger.sample_share, secrets.token_bytes(32))
 
 
+@task(name="Find the signed head", tags={"runbook:audit.diagnosis.merkle"}, **READ)
+def find_head_size() -> int | None:
+    """Size of the newest head that counts, which everything is then compared with; None without."""
+    try:
+        return latest_head(sealed_log(), log_trust()).checkpoint.size
+    except (NotFound, NotProven):
+        return None
+
+
 @task(name="Verify the audit table", tags={"runbook:audit.diagnosis.integrity"}, **READ)
-def verify_audit_table(scope: Scope = FULL) -> Verdict:
+def verify_audit_table(scope: Scope = FULL, size: int | None = None) -> Verdict:
     """Hash the rows as stored and compare with the signed checkpoint (RFC 6962 root)."""
     return table_verification.verify_table(
         settings().database.reader_dsn.get_secret_value(),
@@ -60,11 +70,12 @@ def verify_audit_table(scope: Scope = FULL) -> Verdict:
         shown_progress("table", "records of the table hashed"),
         scope=scope,
         workers=settings().ledger.workers,
+        size=size,
     )
 
 
 @task(name="Verify the sealed log", tags={"runbook:audit.diagnosis.merkle"}, **READ)
-def verify_sealed_log(scope: Scope = FULL) -> Verdict:
+def verify_sealed_log(scope: Scope = FULL, size: int | None = None) -> Verdict:
     """Segments and tiles of the object store against the same signed checkpoint."""
     return verification.verify_log(
         sealed_log(),
@@ -72,22 +83,25 @@ def verify_sealed_log(scope: Scope = FULL) -> Verdict:
         shown_progress("store", "records of the object store hashed"),
         scope=scope,
         workers=settings().ledger.workers,
+        size=size,
     )
 
 
 @task(name="Compare with the anchor", tags={"runbook:audit.diagnosis.merkle"}, **READ)
-def compare_with_kept_anchor() -> Verdict:
+def compare_with_kept_anchor(size: int | None = None) -> Verdict:
     """Whether the newest head continues the one that was kept elsewhere (rollback, fork).
 
     Without it a log that was cut back together with its checkpoints would look as signed.
     """
     trust = log_trust()
     anchor = anchors.newest(trust)
-    return compare_with_anchor(sealed_log(), trust, anchor.checkpoint if anchor else None)
+    return compare_with_anchor(
+        sealed_log(), trust, anchor.checkpoint if anchor else None, size=size
+    )
 
 
 @task(name="Compare with the API's head", tags={"runbook:audit.diagnosis.merkle"}, **READ)
-def compare_with_shown_head() -> Verdict | None:
+def compare_with_shown_head(head: int | None = None) -> Verdict | None:
     """Whether the API shows the history that was signed; None when it shows no head."""
     try:
         size, root = audit_api.merkle_head(settings().api)
@@ -95,7 +109,9 @@ def compare_with_shown_head() -> Verdict | None:
         _logger.warning("the API shows no head to compare: %s", error)
         return None
     dsn = settings().database.reader_dsn.get_secret_value()
-    return table_verification.compare_api_with_table(dsn, sealed_log(), log_trust(), size, root)
+    return table_verification.compare_api_with_table(
+        dsn, sealed_log(), log_trust(), size, root, head
+    )
 
 
 @task(name="Advance the anchor", **READ)

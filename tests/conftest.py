@@ -7,10 +7,17 @@ this process's settings point at them.
 
 from collections.abc import Iterator
 
+import hypothesis
 import pytest
 
 from deployments.lab.stack import Lab, Options
 from tests.pristine import Pristine
+
+# A busy machine is slow at drawing examples too: that is no finding about the code under test.
+hypothesis.settings.register_profile(
+    "busy", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
+)
+hypothesis.settings.load_profile("busy")
 
 RECORDS = 5000
 

@@ -9,10 +9,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg
 from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
+from tasks.clients.errors import Transient
+from tasks.domain.ledger.records import MAX_LINE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +30,13 @@ AUDIT_RECORDS = LineTable(sql.Identifier("public", "audit_records"), sql.Identif
 JOURNAL = LineTable(sql.Identifier("public", "journal"), sql.Identifier("line"))
 
 BATCH_ROWS = 1000
+_BATCH_BYTES = 8 * 1024 * 1024
 
 _CONNECT_SECONDS = 10.0
-_ROWS = sql.SQL("COPY (SELECT seq, {} FROM {} WHERE {} ORDER BY seq) TO STDOUT (FORMAT BINARY)")
+_ROWS = sql.SQL(
+    "COPY (SELECT seq, substring({} FROM 1 FOR {}) FROM {} WHERE {} ORDER BY seq)"
+    " TO STDOUT (FORMAT BINARY)"
+)
 _NO_SEQ = -1
 
 
@@ -38,6 +45,8 @@ def reading(dsn: str) -> Iterator[Connection[TupleRow]]:
     """A connection for bulk reading: statements may take long, waiting for a lock may not."""
     with postgres.connect(dsn, timeout_seconds=_CONNECT_SECONDS) as connection:
         connection.execute("SET lock_timeout = '30s'")
+        connection.execute("SET row_security = off")  # an error, rather than rows kept from us
+        connection.execute("SET idle_in_transaction_session_timeout = 0")  # snapshots are shared
         yield connection
 
 
@@ -50,12 +59,23 @@ def snapshot(connection: Connection[TupleRow], shared: str = "") -> Iterator[str
     """
     with connection.transaction():
         connection.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-        if shared:
-            connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(shared))
-            yield shared
-            return
+        try:
+            yield _shared_snapshot(connection, shared)
+        except BaseException:
+            # a COPY that was left half-way holds the connection's lock: only closing ends it
+            connection.close()
+            raise
+
+
+def _shared_snapshot(connection: Connection[TupleRow], shared: str) -> str:
+    if not shared:
         row = connection.execute("SELECT pg_export_snapshot()").fetchone()
-        yield str(row[0]) if row else ""
+        return str(row[0]) if row else ""
+    try:
+        connection.execute(sql.SQL("SET TRANSACTION SNAPSHOT {}").format(shared))
+    except psycopg.Error as error:
+        raise Transient(f"the shared snapshot has ended: {str(error)[:200]}") from error
+    return shared
 
 
 def stored_rows(
@@ -80,14 +100,18 @@ def stored_rows(
     condition = sql.SQL(" AND ").join(bounds)
     seqs: list[int] = []
     records: list[bytes] = []
-    with connection.cursor().copy(_ROWS.format(table.line, table.name, condition)) as copy:
+    size = 0
+    with connection.cursor().copy(
+        _ROWS.format(table.line, MAX_LINE_BYTES + 1, table.name, condition)
+    ) as copy:
         copy.set_types(["int8", "bytea"])
         for seq, record in copy.rows():
             seqs.append(_NO_SEQ if seq is None else seq)
             records.append(record or b"")
-            if len(records) == BATCH_ROWS:
+            size += len(records[-1])
+            if len(records) == BATCH_ROWS or size > _BATCH_BYTES:
                 yield seqs, records
-                seqs, records = [], []
+                seqs, records, size = [], [], 0
     if records:
         yield seqs, records
 
@@ -99,6 +123,13 @@ def stored_record(
     query = sql.SQL("SELECT {} FROM {} WHERE seq = %s").format(table.line, table.name)
     row = connection.execute(query, (seq,), binary=True).fetchone()
     return None if row is None or row[0] is None else bytes(row[0])
+
+
+def is_table(connection: Connection[TupleRow], *, table: LineTable = AUDIT_RECORDS) -> bool | None:
+    """Whether it is a table, and not a view that may show each role other rows; None without it."""
+    query = "SELECT relkind IN ('r', 'p') FROM pg_class WHERE oid = to_regclass(%s)"
+    row = connection.execute(query, (table.name.as_string(connection),)).fetchone()
+    return None if row is None else bool(row[0])
 
 
 def counts_by_block(

@@ -9,6 +9,7 @@ from tasks.domain.ledger import (
     Checkpoint,
     Code,
     Finding,
+    NoteError,
     Status,
     Trust,
     Verdict,
@@ -17,6 +18,7 @@ from tasks.domain.ledger import (
 from tasks.domain.ledger.blocks import SignedBlocks
 from tasks.domain.ledger.judgement import Subject
 from tasks.work.log_files import LogStore
+from tasks.work.log_heads import open_head
 from tasks.work.trusted import Trusted, read_trusted
 from tasks.work.verification import Batches
 
@@ -28,7 +30,12 @@ MAX_AHEAD = 1_000_000
 
 
 def compare_with_anchor(
-    log: LogStore, trust: Trust, anchor: Checkpoint | None, *, now: datetime | None = None
+    log: LogStore,
+    trust: Trust,
+    anchor: Checkpoint | None,
+    *,
+    size: int | None = None,
+    now: datetime | None = None,
 ) -> Verdict:
     """Whether the newest head continues the one that was kept elsewhere (RFC 9162 2.1.4).
 
@@ -39,12 +46,20 @@ def compare_with_anchor(
     if anchor is None or anchor.size == 0:
         return subject.verdict(Status.VERIFIED, "there is no anchor yet", ())
     try:
-        trusted = read_trusted(log, trust, now)
+        trusted = read_trusted(log, trust, now, size)
     except NotFound as error:
         text = f"every checkpoint is gone, the anchor has {anchor.size} records: {error}"
         return _tampered(subject, Finding(Code.ROLLBACK, "anchor", detail=text))
-    except NotProven as error:
+    except (NotProven, NoteError) as error:
         return subject.verdict(Status.UNVERIFIABLE, str(error), ())
+    return _judge_anchor(log, trust, trusted, anchor)
+
+
+def _judge_anchor(log: LogStore, trust: Trust, trusted: Trusted, anchor: Checkpoint) -> Verdict:
+    subject = Subject("anchor", trusted.head.checkpoint)
+    if trusted.head.checkpoint.size < anchor.size and _is_still_stored(log, trust, anchor):
+        text = f"the head of {anchor.size} records that was kept is stored, but counts no more"
+        return subject.verdict(Status.UNVERIFIABLE, text, trusted.findings)
     try:
         finding = broken_with(anchor, trusted.head.checkpoint, trusted.signed)
     except NotProven as error:
@@ -77,6 +92,14 @@ def broken_with(anchor: Checkpoint, head: Checkpoint, signed: SignedBlocks) -> F
     return Finding(Code.FORK, "anchor", detail=text, expected=anchor.root.hex(), found=root.hex())
 
 
+def _is_still_stored(log: LogStore, trust: Trust, anchor: Checkpoint) -> bool:
+    """Whether the kept head is there as the log signed it, however few witnesses count today."""
+    try:
+        return open_head(log, anchor.size, trust, witnessed=False).checkpoint == anchor
+    except (NoteError, NotFound):
+        return False
+
+
 def compare_with_api(
     log: LogStore,
     trust: Trust,
@@ -84,6 +107,7 @@ def compare_with_api(
     root: bytes,
     rows: ReadRows = lambda _, __: (),
     *,
+    head: int | None = None,
     now: datetime | None = None,
 ) -> Verdict:
     """Whether the head that the API shows, `size` records with `root`, is part of the signed log.
@@ -93,9 +117,10 @@ def compare_with_api(
     """
     subject = Subject("api")
     try:
-        trusted = read_trusted(log, trust, now)
-    except (NotFound, NotProven) as error:
+        trusted = read_trusted(log, trust, now, head)
+    except (NotFound, NotProven, NoteError) as error:
         return subject.verdict(Status.UNVERIFIABLE, str(error), ())
+    subject = Subject("api", trusted.head.checkpoint)
     ahead = max(0, size - trusted.signed.size)
     try:
         expected = _expected_root(trusted, size, rows)

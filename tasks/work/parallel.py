@@ -11,8 +11,11 @@ import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 from typing import TypeVar
+
+from tasks.clients.errors import Transient
 
 Job = TypeVar("Job")
 Answer = TypeVar("Answer")
@@ -44,7 +47,7 @@ def over_workers(
     """
     answers: dict[int, Answer] = {}
     waiting = deque(enumerate(jobs))
-    others = min(workers, len(jobs)) - 1
+    others = max(1, min(workers, len(jobs)) - 1)
     with ProcessPoolExecutor(
         max_workers=others,
         mp_context=get_context("spawn"),
@@ -70,6 +73,8 @@ def over_workers(
                     take([each for each in running if each.done()])
                 else:
                     take(wait(running, return_when=FIRST_COMPLETED).done)
+        except BrokenProcessPool as error:
+            raise Transient(f"a worker process died, out of memory perhaps: {error}") from error
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise

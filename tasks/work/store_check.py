@@ -1,7 +1,7 @@
 """One stretch of a sealed log in its store: segments, tiles and older heads against the tree."""
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tasks.clients.errors import Malformed, NotFound
@@ -56,16 +56,21 @@ class StoreCheck:
         first, last = begin * BLOCK, min(size, end * BLOCK)
         comparer = Comparer(self.log.source, self.signed, first, last, visit=run.visit)
         for index in range(begin, end):
-            try:
-                for seq, lines in block_lines(self.log, self.segments.get(index, ()), index, size):
-                    comparer.add(range(seq, seq + len(lines)), lines)
-                    tell(len(lines))
-            except NotFound:
-                pass  # the records that it should hold are found missing
-            except (SegmentError, Malformed) as error:
-                run.torn(index, error)
+            for seq, lines in self._lines(index, run):
+                comparer.add(range(seq, seq + len(lines)), lines)
+                tell(len(lines))
             run.leave(index)
         return comparer.finish(), tuple(run.findings)
+
+    def _lines(self, index: int, run: "_Run") -> Iterator[tuple[int, list[bytes]]]:
+        """The block's lines as far as they can be read; what was read before damage comes first."""
+        stored = self.segments.get(index, ())
+        try:
+            yield from block_lines(self.log, stored, index, self.signed.size)
+        except NotFound:
+            return  # the records that it should hold are found missing
+        except (SegmentError, Malformed) as error:
+            run.torn(index, error)
 
     def upper_tiles(self) -> list[Finding]:
         """The tiles of level 2 and up, which others read proofs from, hold what the tree gives."""
@@ -160,6 +165,10 @@ class _Run:
             old = open_head(log, size, self.check.trust, witnessed=False).checkpoint
         except NoteError as error:
             self.findings.append(refusal(log, size, error))
+            return
+        except NotFound as error:
+            detail = f"checkpoints/{size} is listed, but not there: {error}"
+            self.findings.append(Finding(Code.BAD_CHECKPOINT, log.source, detail=detail[:500]))
             return
         if tree is None or self.prefix is None:
             return  # the tree is unreadable here, and that is a finding already

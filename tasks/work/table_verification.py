@@ -8,7 +8,7 @@ from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
-from tasks.clients.errors import Malformed, NotFound
+from tasks.clients.errors import Malformed, NotFound, Transient
 from tasks.domain.ledger import Code, Finding, Status, Trust, Verdict
 from tasks.domain.ledger.blocks import BLOCK, SignedBlocks, block_count
 from tasks.domain.ledger.compare import Comparer
@@ -31,6 +31,7 @@ def verify_table(
     *,
     scope: Scope = FULL,
     workers: int = 1,
+    size: int | None = None,
     now: datetime | None = None,
 ) -> Verdict:
     """The rows of `audit_records` against the newest head of `log`. `dsn`: a read-only role.
@@ -39,11 +40,13 @@ def verify_table(
     of reaching the server (Transient, Denied) are raised, because they say nothing about the
     records. Memory: one block of lines a process, whatever the table's length.
     """
-    run = begin(TABLE, log, trust, now)
+    run = begin(TABLE, log, trust, now, size)
     if isinstance(run, Verdict):
         return run
+    scope = scope.within(run.trusted.signed.size)
     try:
         with audit_table.reading(dsn) as connection, audit_table.snapshot(connection) as shared:
+            _check_is_table(connection)
             wider = _with_incomplete(connection, scope)
             tell = run.teller(progress, wider)
             runs = _with_tail(blocks_to_check(wider, run.trusted.signed.size, workers), wider)
@@ -54,6 +57,8 @@ def verify_table(
                 signed = run.trusted.signed
                 parts = [_compare(connection, signed, *each, tell) for each in runs]
     except NotFound as error:
+        if not _is_missing(dsn):
+            raise Transient(f"reading the table failed, though it is there: {error}") from error
         return _missing(run, postgres.describe(dsn), error)
     except Malformed as error:
         reason = f"the table cannot be read whole: {error}"
@@ -64,7 +69,7 @@ def verify_table(
 
 
 def compare_api_with_table(
-    dsn: str, log: LogStore, trust: Trust, size: int, root: bytes
+    dsn: str, log: LogStore, trust: Trust, size: int, root: bytes, head: int | None = None
 ) -> Verdict:
     """`compare_with_api`, with the table's rows for what the API shows beyond the signed size."""
 
@@ -72,7 +77,7 @@ def compare_api_with_table(
         with audit_table.reading(dsn) as connection, audit_table.snapshot(connection):
             yield from audit_table.stored_rows(connection, first, end)
 
-    return compare_with_api(log, trust, size, root, rows)
+    return compare_with_api(log, trust, size, root, rows, head=head)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +123,20 @@ def _with_incomplete(connection: Connection[TupleRow], scope: Scope) -> Scope:
     counts = audit_table.counts_by_block(connection, scope.since, BLOCK)
     wrong = [each for each in range(scope.since // BLOCK) if counts.get(each, 0) != BLOCK]
     return scope.with_blocks([0, *wrong] if -1 in counts else wrong)
+
+
+def _check_is_table(connection: Connection[TupleRow]) -> None:
+    if audit_table.is_table(connection) is False:
+        raise Malformed("audit_records is no table, but a view: each role may see other rows")
+
+
+def _is_missing(dsn: str) -> bool:
+    """Whether the table, or its whole database, is not there: looked at again, by itself."""
+    try:
+        with audit_table.reading(dsn) as connection:
+            return audit_table.is_table(connection) is None
+    except NotFound:
+        return True
 
 
 def _missing(run: Run, where: str, error: NotFound) -> Verdict:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from tasks.clients.errors import NotFound
@@ -35,13 +35,18 @@ class Trusted:
     findings: tuple[Finding, ...]
 
 
-def read_trusted(log: LogStore, trust: Trust, now: datetime | None = None) -> Trusted:
+def read_trusted(
+    log: LogStore, trust: Trust, now: datetime | None = None, size: int | None = None
+) -> Trusted:
     """The newest head that counts, with its tree. `now`: what freshness is judged by.
 
-    NotFound without any head, NotProven when none counts. Refused newer heads and a stale one are
-    among the findings.
+    `size`: of the head to take instead, so that several comparisons have the same; NoteError when
+    it does not count. NotFound without any head, NotProven when none counts. Refused newer heads
+    and a stale one are among the findings.
     """
     head = latest_head(log, trust)
+    if size is not None and size != head.checkpoint.size:
+        head = replace(open_head(log, size, trust), refused=head.refused)
     signed, tiles = signed_tree(log, head.checkpoint)
     stale = trust.staleness(head.cosigned, now or datetime.now(UTC))
     late = [Finding(Code.STALE, log.source, detail=stale)] if stale else []
@@ -78,15 +83,17 @@ class Run:
         return judge(subject, done, findings, time.perf_counter() - self.began)
 
 
-def begin(source: str, log: LogStore, trust: Trust, now: datetime | None = None) -> Run | Verdict:
+def begin(
+    source: str, log: LogStore, trust: Trust, now: datetime | None, size: int | None = None
+) -> Run | Verdict:
     """A verification of `source`, or the verdict that there is nothing to judge it by."""
     began = time.perf_counter()
     try:
-        return Run(source, began, read_trusted(log, trust, now))
+        return Run(source, began, read_trusted(log, trust, now, size))
     except NotFound as error:
         finding = Finding(Code.BAD_CHECKPOINT, log.source, detail=str(error))
         return Subject(source).verdict(Status.UNVERIFIABLE, str(error), (finding,))
-    except NotProven as error:
+    except (NotProven, NoteError) as error:
         return Subject(source).verdict(Status.UNVERIFIABLE, str(error), _refusals(log, trust))
 
 

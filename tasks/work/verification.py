@@ -49,12 +49,17 @@ def verify_log(
     *,
     scope: Scope = FULL,
     workers: int = 1,
+    size: int | None = None,
     now: datetime | None = None,
 ) -> Verdict:
-    """A sealed log by itself: every checkpoint, tile and line of every segment in the scope."""
-    run = begin(log.source, log, trust, now)
+    """A sealed log by itself: every checkpoint, tile and line of every segment in the scope.
+
+    `size`: of the head to verify against, the newest one by default.
+    """
+    run = begin(log.source, log, trust, now, size)
     if isinstance(run, Verdict):
         return run
+    scope = scope.within(run.trusted.signed.size)
     signed = run.trusted.signed
     check = StoreCheck(log, trust, signed, segments_by_block(log), stored_sizes(log))
     wider = scope.with_blocks(_blocks_without_segment(check, scope))

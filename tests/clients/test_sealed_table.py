@@ -192,6 +192,26 @@ def test_a_server_that_cannot_be_asked_is_an_error_not_a_verdict(sealed):
         table_verification.verify_table("postgresql://nobody@127.0.0.1:1/none", log, TRUST)
 
 
+def test_an_error_while_rows_are_read_ends_the_verification(sealed):
+    database, log = sealed
+
+    def broken(_done, _due):
+        raise RuntimeError("nobody shows it")
+
+    with pytest.raises(RuntimeError, match="nobody shows it"):
+        verify(database, log, broken)
+
+
+def test_a_view_in_the_place_of_the_table_is_not_verified(sealed):
+    database, log = sealed
+    database.run("ALTER TABLE audit_records RENAME TO kept")
+    database.run("CREATE VIEW audit_records AS SELECT * FROM kept")
+    database.run("GRANT SELECT ON audit_records TO audit_reader")
+    verdict = verify(database, log)
+    assert verdict.status is Status.UNVERIFIABLE
+    assert "view" in verdict.reason
+
+
 def test_damaged_tiles_do_not_speak_against_a_table_that_gives_the_signed_root(sealed):
     database, log = sealed
     damaged = MemoryLog(log.files | {"tile/0/000": bytes(8192)})

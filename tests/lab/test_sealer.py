@@ -234,6 +234,7 @@ def test_with_a_witness_away_the_sealer_says_which(patient: Lab, api: httpx.Clie
     assert patient.seal_now() == RECORDS + 5
 
 
+@pytest.mark.slow
 def test_a_sealer_killed_while_it_seals_leaves_the_old_head_or_the_new_one(
     patient: Lab, api: httpx.Client
 ) -> None:

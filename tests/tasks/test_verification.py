@@ -6,11 +6,23 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tasks.domain.ledger import Checkpoint, Status, sign_checkpoint
+from tasks.clients.errors import NotFound
+from tasks.domain.ledger import (
+    Checkpoint,
+    KeyType,
+    NoteSigner,
+    Status,
+    Trust,
+    combine,
+    note_text,
+    sign_checkpoint,
+    signature_line,
+)
 from tasks.domain.ledger.scope import FULL, Scope, choose_scope
 from tasks.work.comparisons import compare_with_anchor, compare_with_api
 from tasks.work.log_directory import DirectoryLog
@@ -262,3 +274,73 @@ def test_anchor_and_api_are_compared_at_any_size():
         other = Checkpoint(ORIGIN, size, bytes(32))
         assert found(compare_with_anchor(log, TRUST, other)) == {("FORK", None, 1)}
         assert found(compare_with_api(log, TRUST, size, bytes(32))) == {("SPLIT_VIEW", None, 1)}
+
+
+class Answering(MemoryLog):
+    """Lists some files for the first time only, or lists what it then has not."""
+
+    def __init__(self, files, *, missing=(), hidden_at_first=()):
+        super().__init__(files)
+        self.missing, self.hidden = set(missing), set(hidden_at_first)
+        self.listings = 0
+
+    def read(self, path, limit=1 << 31):
+        if path in self.missing:
+            raise NotFound(f"{path} does not exist")
+        return super().read(path, limit)
+
+    def paths(self, prefix):
+        self.listings += prefix == "checkpoints/"
+        hidden = self.hidden if self.listings <= 1 else ()
+        return [path for path in super().paths(prefix) if path not in hidden]
+
+
+def test_an_older_head_that_is_listed_but_gone_hides_no_fork_beside_it():
+    forked = sign_checkpoint(Checkpoint(ORIGIN, 100_000, bytes(32)), SIGNER).encode()
+    note = large_log.files()["checkpoints/65536"]
+    files = large_log.files() | {"checkpoints/100000": forked, "checkpoints/70000": note}
+    verdict = verify_log(Answering(files, missing=["checkpoints/70000"]), TRUST)
+    assert verdict.status is Status.TAMPERED
+    assert {code for code, _, _ in found(verdict)} == {"BAD_CHECKPOINT", "FORK"}
+
+
+def test_an_anchor_that_another_head_continues_does_not_make_up_for_records_cut_off():
+    hidden = [f"checkpoints/{size}" for size in (100_000, 131_072, SIZE)]
+    log = Answering(large_log.files(), hidden_at_first=hidden)
+    anchor = TRUST.open(large_log.files()[f"checkpoints/{SIZE}"].decode()).checkpoint
+    table = verify_rows(rows(large_log.lines()[:70_000]), log, TRUST)
+    assert (table.status, table.signed) == (Status.VERIFIED, BLOCK)
+    apart = combine(table, compare_with_anchor(log, TRUST, anchor))
+    assert apart.status is Status.UNVERIFIABLE
+    same = combine(table, compare_with_anchor(log, TRUST, anchor, size=table.signed))
+    assert same.status is not Status.VERIFIED
+
+
+def test_a_scope_beyond_the_head_is_cut_to_it():
+    verdict = verify_log(MemoryLog(large_log.files()), TRUST, scope=Scope(9 * BLOCK, (1, 7)))
+    assert (verdict.status, found(verdict)) == (Status.VERIFIED, set())
+    assert verdict.records == SIZE - BLOCK
+
+
+def test_only_the_altered_record_before_a_seam_is_named(tmp_path, directory):
+    copy = tmp_path / "log"
+    subprocess.run(["cp", "-r", directory, copy], check=True)
+    lines = list(large_log.lines()[:BLOCK])
+    lines[-1] = changed(lines[-1])
+    (copy / SEGMENTS[0]).write_bytes(packed(lines))
+    for workers in (1, 2):
+        verdict = verify_log(DirectoryLog(copy), TRUST, workers=workers)
+        assert found(verdict) == {("MODIFIED", BLOCK - 1, 1)}
+
+
+def test_a_kept_head_that_lost_its_quorum_is_no_rollback():
+    witness = NoteSigner.from_seed("w.example", bytes([9]) * 32, KeyType.WITNESS)
+    witnessed = Trust(ORIGIN, TRUST.log_keys, (witness.verifier,), 1)
+    files = dict(large_log.files())
+    note = files["checkpoints/131072"].decode()
+    line = signature_line(note_text(note), witness, datetime(2026, 3, 14, tzinfo=UTC))
+    files["checkpoints/131072"] = (note + line).encode()
+    anchor = TRUST.open(files[f"checkpoints/{SIZE}"].decode()).checkpoint
+    verdict = compare_with_anchor(MemoryLog(files), witnessed, anchor)
+    assert verdict.status is Status.UNVERIFIABLE
+    assert "counts no more" in verdict.reason

@@ -116,6 +116,8 @@ class SignedBlocks:
         for index in (home, home - 1, home + 1):
             if 0 <= index < len(self._roots) and (at := self._index(index).get(leaf)) is not None:
                 return at
+        if self._wide_loads >= _WIDE_LOADS:
+            return None
         for index in range(len(self._roots)):
             if abs(index - home) > 1 and self._wide_loads < _WIDE_LOADS:
                 self._wide_loads += 1

@@ -78,6 +78,8 @@ class Comparer:
         self._before: Row | None = None
         self._pending: _Pending | None = None
         self._whole: CompactRange | None = CompactRange.empty(begin)
+        self._good_first = False
+        self._good_until = begin
         self._first_link: bytes | None = None
         self._tail = Tail(signed, self._found, self._explain)
         self._matched = self._records = self._bytes = 0
@@ -113,7 +115,7 @@ class Comparer:
             matched=self._matched,
             supposed=tuple(self._supposed),
             whole=self._whole if self._whole and self._whole.end == self._end else None,
-            first_link=self._first_link,
+            first_link=self._first_link if self._good_first else None,
             last_links=self._last_links(),
         )
 
@@ -140,7 +142,15 @@ class Comparer:
         if self._next == self._end or self._next % BLOCK == 0:
             self._settle_block()
         elif pending.size > _MAX_PENDING_BYTES:
+            self._lighten(pending)
+
+    def _lighten(self, pending: _Pending) -> None:
+        """Many long lines: judge them now by their leaves, or keep no more than their hashes."""
+        if self._signed.leaves(pending.first, pending.first + 1) is not None:
             self._settle()
+            return
+        pending.batches = [((), leaves) for _, leaves in pending.batches]
+        pending.size = 0
 
     def _looks_right(self, seqs: Sequence[int], lines: Sequence[bytes], leaves: bytes) -> bool:
         """Whether the rows go on where the last one ended, each chained to the one before.
@@ -178,6 +188,7 @@ class Comparer:
             self._whole = None
             self._say_differences(block.start, tree, pending)
             return
+        self._note_good(block.start, block.stop)
         if pending.signed is None:
             self._supposed.append((block.start, len(block)))
         else:
@@ -206,7 +217,8 @@ class Comparer:
         if pending is None:
             return
         self._whole = None
-        if pending.signed is None:
+        readable = self._signed.leaves(pending.first, pending.first + 1) is not None
+        if pending.signed is None or not readable:
             self._explain.unreadable(pending.first, differs=False)
             return
         ahead, self._next, self._before = self._next, pending.first, pending.before
@@ -214,6 +226,7 @@ class Comparer:
             first, end = self._next, self._next + len(lines)
             if self._signed.leaves(first, end) == leaves:
                 self._matched += len(lines)
+                self._note_good(first, end)
                 self._next, self._before = end, (end - 1, lines[-1], leaves[-HASH_SIZE:])
                 continue
             for at, line in enumerate(lines):
@@ -235,6 +248,7 @@ class Comparer:
             self._explain.unreadable(seq, differs=False)
         elif leaf == signed:
             self._matched += 1
+            self._note_good(seq, seq + 1)
             self._check_signed_link(seq, line)
         else:
             self._explain.difference(seq, line, leaf, signed)
@@ -299,9 +313,14 @@ class Comparer:
         detail = "signed as it stands, but not chained to the record before"
         self._found.add(Code.CHAIN_BREAK, seq, detail=detail)
 
+    def _note_good(self, first: int, end: int) -> None:
+        """Records that are as signed: only such ones say something about the seams."""
+        self._good_first = self._good_first or first == self._begin
+        self._good_until = max(self._good_until, end)
+
     def _last_links(self) -> frozenset[bytes] | None:
         before = self._before
-        if before is None or before[0] != self._end - 1:
+        if before is None or before[0] != self._end - 1 or self._good_until < self._end:
             return None
         if is_tombstone(before[1]):
             return links_after(before[1], before[2])

@@ -74,12 +74,9 @@ def joined_findings(
             key = (finding.code, finding.source)
             known = counted.get(key)
             counted[key] = replace(known, count=known.count + finding.count) if known else finding
-        elif (before := _before(merged, finding)) is not None:
-            longer = before.count + finding.count
-            code = finding.code
-            merged[merged.index(before)] = replace(
-                before, code=code, count=longer, expected="", found=""
-            )
+        elif (at := _before(merged, finding)) is not None:
+            longer = merged[at].count + finding.count
+            merged[at] = replace(merged[at], code=finding.code, count=longer, expected="", found="")
         else:
             merged.append(finding)
     for finding in merged[limit:]:
@@ -90,15 +87,16 @@ def joined_findings(
     return (*merged[:limit], *(counted[key] for key in sorted(counted)))
 
 
-def _before(merged: list[Finding], finding: Finding) -> Finding | None:
-    """The run that this finding goes on: only the newest few can end where it begins."""
-    for run in merged[: -1 - _OVERLAPPING : -1]:
+def _before(merged: list[Finding], finding: Finding) -> int | None:
+    """Where the run is that this finding goes on: only the newest few can end where it begins."""
+    for at in range(len(merged) - 1, max(-1, len(merged) - 1 - _OVERLAPPING), -1):
+        run = merged[at]
         continues = run.first is not None and run.first + run.count == finding.first
         same = run.code is finding.code or (
             run.code is Code.DELETED and finding.code is Code.TRUNCATED
         )
         if continues and same and run.source == finding.source:
-            return run
+            return at
     return None
 
 

@@ -57,15 +57,15 @@ def judge(
     against = [each for each in findings if each.code not in INFORMATIONAL | UNDECIDED]
     undecided = [each for each in findings if each.code in UNDECIDED]
     supposed = sum(count for _, count in done.supposed)
-    if against or matched + supposed < due:
+    if against:
         codes = ", ".join(sorted({each.code for each in against}))
         reason = f"{matched} of {due} signed records are as signed; found {codes}"
         return subject.verdict(Status.TAMPERED, reason, findings, done, seconds)
-    if undecided:
-        reason = (
-            f"the {due} records of the newest good head are as signed, but what they are judged"
-            f" by is not in order: {undecided[0].detail}"
-        )
+    short = matched + supposed < due
+    if undecided or short:
+        doubt = undecided[0].detail if undecided else "the others are not there to be read"
+        compared = f"only {matched} of {due}" if short else f"all {due}"
+        reason = f"{compared} records of the newest good head are as signed; not in order: {doubt}"
         return subject.verdict(Status.UNVERIFIABLE, reason, findings, done, seconds)
     if subject.scope.is_full:
         reason = f"all {size} signed records are as signed"

@@ -33,6 +33,11 @@ class Scope:
         """How many signed records that are."""
         return sum(len(block_range(index, size)) for index in self.blocks(size))
 
+    def within(self, size: int) -> "Scope":
+        """The scope in a log of `size` records, perhaps fewer than whoever chose it expected."""
+        since = min(self.since, size // BLOCK * BLOCK)
+        return Scope(since, tuple(index for index in self.sampled if index * BLOCK < since))
+
     def with_blocks(self, indexes: Iterable[int]) -> "Scope":
         """Also these older blocks: those that already look wrong from outside."""
         older = {index for index in indexes if index * BLOCK < self.since}
@@ -58,8 +63,8 @@ def choose_scope(anchored: int, share: float, seed: bytes) -> Scope:
 
     `seed` must be drawn after the head was read. At least one older block is taken.
     """
-    older = min(anchored, max(anchored, 0)) // BLOCK
-    if not older:
+    older = anchored // BLOCK
+    if older <= 0:
         return FULL
     drawn = Random(seed).sample(range(older), min(older, max(1, ceil(share * older))))  # noqa: S311 - the seed is secret, not the generator
     return Scope(older * BLOCK, tuple(sorted(drawn)))

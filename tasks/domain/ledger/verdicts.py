@@ -176,12 +176,17 @@ _WORST = (Status.TAMPERED, Status.UNVERIFIABLE, Status.VERIFIED)
 def combine(table: Verdict, *others: Verdict) -> Verdict:
     """One verdict over the table, the object store and the anchor: the worst status, all findings.
 
-    Sizes and hashes are the table's; all were compared with the same signed checkpoint.
+    Sizes and hashes are the table's. Verdicts about different signed heads do not add up to one:
+    then nothing is verified.
     """
     every = (table, *others)
     reasons = [f"{one.source}: {one.reason}" for one in every if one.reason]
+    statuses = [one.status for one in every]
+    if len({(one.signed, one.root) for one in every if one.root}) > 1:
+        statuses.append(Status.UNVERIFIABLE)
+        reasons.append("they were compared with different signed heads: verify again")
     return Verdict(
-        status=min((one.status for one in every), key=_WORST.index),
+        status=min(statuses, key=_WORST.index),
         source="+".join(one.source for one in every),
         records=table.records,
         signed=table.signed,
