@@ -67,6 +67,7 @@ def _start_gateway(lab: Lab) -> None:
     lab.gateway = start_gateway(lab.processes, lab.environment, lab.gateway_url)
 
 
+@pytest.mark.slow
 def test_without_a_deployment_a_run_ends_at_its_plan_and_the_decision_starts_another(
     responding: Responding,
 ) -> None:

@@ -90,6 +90,7 @@ def test_an_altered_fact_is_an_incident_of_the_journal(responding: Responding) -
     assert "journal: refused: INC-" in ran.stdout
 
 
+@pytest.mark.slow
 def test_the_facts_of_a_closed_incident_are_sealed_with_its_end(responding: Responding) -> None:
     responding.damage()
     name = responding.alert()

@@ -51,7 +51,7 @@ class Scope:
         return (
             f"hashed again: records {self.since} and on, and {len(self.sampled)} of {older} older"
             f" blocks of {BLOCK} ({self.records(size)} of {size} records); the others are bound to"
-            " the signed root by the tree, and complete by their numbers"
+            " the signed root by the tree, and only counted"
         )
 
 

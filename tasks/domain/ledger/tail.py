@@ -37,7 +37,8 @@ class Tail:
         self._count += 1
         self._next = seq + 1
         prev = self._explain.form(seq, line)
-        if follows and prev is not None and prev not in self._links(seq, before):
+        links = self._links(seq, before)
+        if follows and prev is not None and links is not None and prev not in links:
             detail = "not chained to the record before; no signature says which is right"
             self._found.add(Code.CHAIN_BREAK, seq, detail=detail, found=leaf.hex())
         return True
@@ -48,8 +49,8 @@ class Tail:
             detail = "records that no checkpoint covers yet"
             self._found.add(Code.UNSIGNED_TAIL, self._signed.size, count=self._count, detail=detail)
 
-    def _links(self, seq: int, before: Row | None) -> frozenset[bytes]:
-        """What `_prev` of the record may be."""
+    def _links(self, seq: int, before: Row | None) -> frozenset[bytes] | None:
+        """What `_prev` of the record may be; None when nothing is known of the one before."""
         if seq > self._signed.size:
             return links_after(before[1], before[2]) if before else frozenset()
         if seq == 0:
@@ -57,6 +58,6 @@ class Tail:
         signed = self._signed.leaves(seq - 1, seq)
         links = frozenset({signed.hex().encode()}) if signed else frozenset()
         if before is None or before[0] != seq - 1:
-            return links
+            return links or None
         stands = signed is None or signed in (before[2], lost_leaf(before[1]))
         return links | links_after(before[1], before[2]) if stands else links

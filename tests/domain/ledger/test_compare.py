@@ -277,3 +277,9 @@ def test_any_changed_byte_of_any_record_is_found_at_its_seq(seq, chance: random.
 def test_any_rows_but_the_signed_ones_are_never_clean(rows):
     lines = [(seq, GROWN[at]) for seq, at in rows]
     assert not is_clean(compare(lines))
+
+
+def test_a_tail_is_not_called_broken_where_nothing_is_known_of_the_record_before():
+    comparer = Comparer("table", SignedBlocks.unknown(SIGNED), SIGNED)
+    comparer.add([SIGNED, SIGNED + 1], GROWN[SIGNED : SIGNED + 2])
+    assert found(comparer.finish()) == {("UNSIGNED_TAIL", SIGNED, 2)}
