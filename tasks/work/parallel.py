@@ -63,7 +63,7 @@ def over_workers(
 
         try:
             while waiting or running:
-                while waiting and len(running) < _AHEAD * others:
+                while len(waiting) > 1 and len(running) < _AHEAD * others:  # the last one is ours
                     at, job = waiting.popleft()
                     running[pool.submit(act, job)] = at
                 if waiting:
