@@ -192,14 +192,17 @@ def test_a_server_that_cannot_be_asked_is_an_error_not_a_verdict(sealed):
         table_verification.verify_table("postgresql://nobody@127.0.0.1:1/none", log, TRUST)
 
 
-def test_an_error_while_rows_are_read_ends_the_verification(sealed):
-    database, log = sealed
+def test_an_error_while_rows_are_read_ends_the_verification(audit_database):
+    """More rows than one batch: the COPY is still open when it happens."""
+    log = MemoryLog()
+    audit_database.add(chained(2500))
+    seal(audit_database, log)
 
     def broken(_done, _due):
         raise RuntimeError("nobody shows it")
 
     with pytest.raises(RuntimeError, match="nobody shows it"):
-        verify(database, log, broken)
+        verify(audit_database, log, broken)
 
 
 def test_a_view_in_the_place_of_the_table_is_not_verified(sealed):
