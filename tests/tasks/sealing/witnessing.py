@@ -107,6 +107,8 @@ class WitnessProcess:
             connection.request(method, path, body)
             answer = connection.getresponse()
             return answer.status, answer.read(), answer.headers.get("content-type", "")
+        except http.client.IncompleteRead as cut:
+            raise ConnectionResetError("the answer was cut off within its body") from cut
         finally:
             connection.close()
 
