@@ -12,6 +12,7 @@ import click
 
 from deployments.exits import COULD_NOT_TELL
 from tasks.domain.errors import RunbookError
+from tasks.domain.roles import Role
 from tasks.domain.untrusted import visible
 
 _MESSAGE_LIMIT = 2000
@@ -24,6 +25,12 @@ _TRUST_FILE = click.option(
     "trust_file",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Policy in TOML: keys, witnesses, quorum, a head that was kept.",
+)
+_POLICY_FILE = click.option(
+    "--policy",
+    "policy_file",
+    type=_FILE,
+    help="Default: RUNBOOK_GATEWAY__POLICY_FILE, else the shipped one.",
 )
 _GATEWAY = click.option("--gateway", metavar="URL", help="Default: RUNBOOK_GATEWAY__URL.")
 _TOKEN_FILE = click.option(
@@ -291,6 +298,56 @@ def bundle_verify(
     )
 
 
+@cli.group()
+def policy() -> None:
+    """What does an alert start? Show, test and replay the routing policy."""
+
+
+@policy.command("show")
+def policy_show() -> None:
+    """Print the shipped policy, which explains itself: one's own begins from it."""
+    from tasks.domain.policy import shipped_text
+
+    click.echo(shipped_text(), nl=False)
+
+
+@policy.command("test")
+@click.argument("tests", nargs=-1, type=_FILE)
+@_POLICY_FILE
+@_JSON
+def policy_test(
+    *, tests: tuple[Path, ...], policy_file: Path | None, json_file: Path | None
+) -> None:
+    """Decide example alerts and compare with what TESTS expect (default: the shipped examples).
+
+    Exit 1: at least one is decided otherwise.
+    """
+    from deployments import policy as verb
+
+    sys.exit(verb.run_examples(tests, policy_file, json_file))
+
+
+@policy.command("replay")
+@click.argument("files", nargs=-1, required=True, type=_FILE)
+@_POLICY_FILE
+@click.option("--against", type=_FILE, help="Show what this policy would make differently.")
+@_JSON
+def policy_replay(
+    *,
+    files: tuple[Path, ...],
+    policy_file: Path | None,
+    against: Path | None,
+    json_file: Path | None,
+) -> None:
+    """Show which incidents recorded notifications of Alertmanager would have started.
+
+    Each of FILES is one body as Alertmanager posts it, or JSON lines of them, in their order.
+    """
+    from deployments import policy as verb
+
+    sys.exit(verb.replay(files, policy_file, against, json_file))
+
+
 @cli.command()
 @_JSON
 def doctor(*, json_file: Path | None) -> None:
@@ -363,6 +420,110 @@ def deny(
 
     client = console.connect(gateway, token_file)
     sys.exit(console.decide(client, incident, "deny", plan_hash, reason))
+
+
+@cli.command()
+@click.argument("incident")
+@_GATEWAY
+@_TOKEN_FILE
+def acknowledge(*, incident: str, gateway: str | None, token_file: Path | None) -> None:
+    """Say that you have seen the incident."""
+    from deployments import console, saying
+
+    sys.exit(saying.acknowledge(console.connect(gateway, token_file), incident))
+
+
+@cli.command()
+@click.argument("incident")
+@click.option("--reason", required=True, help="Why it is over.")
+@_GATEWAY
+@_TOKEN_FILE
+def close(*, incident: str, reason: str, gateway: str | None, token_file: Path | None) -> None:
+    """End an incident by hand; its report is written then."""
+    from deployments import console, saying
+
+    sys.exit(saying.close(console.connect(gateway, token_file), incident, reason))
+
+
+@cli.command()
+@click.argument("scope")
+@click.option("--reason", required=True, help="Why changes must wait, or may go on.")
+@click.option("--review", default="1h", show_default=True, help="30m, 2h, 1d or an ISO instant.")
+@click.option("--lift", is_flag=True, help="Let the changes go on.")
+@click.option("--incident", help="Whose hold it is.  [default: the one that holds every change]")
+@_GATEWAY
+@_TOKEN_FILE
+def hold(
+    *,
+    scope: str,
+    reason: str,
+    review: str,
+    lift: bool,
+    incident: str | None,
+    gateway: str | None,
+    token_file: Path | None,
+) -> None:
+    """Refuse every change of SCOPE, such as database/rlhf_audit, or '*' for everything."""
+    from deployments import console, saying
+
+    client = console.connect(gateway, token_file)
+    if lift:
+        sys.exit(saying.lift(client, incident, scope, reason))
+    sys.exit(saying.hold(client, incident, scope, reason, review))
+
+
+@cli.group()
+def token() -> None:
+    """Who may see, respond and decide: tokens of people. Needs RUNBOOK_RESPONDER__DSN."""
+
+
+@token.command("new")
+@click.argument("name")
+@click.option("--role", required=True, type=click.Choice([role.value for role in Role]))
+@click.option("--days", type=click.IntRange(1, 365), help="Validity.  [default: 90]")
+@click.option(
+    "--out",
+    "out_file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="New file for the token, readable by you alone; default: standard output.",
+)
+@click.option("--change-role", is_flag=True, help="A known person gets this role from now on.")
+@click.option("--no-token", is_flag=True, help="No token: the trusted proxy brings them in.")
+def token_new(
+    *,
+    name: str,
+    role: str,
+    days: int | None,
+    out_file: Path | None,
+    change_role: bool,
+    no_token: bool,
+) -> None:
+    """Make a token for the person NAME; it is shown once, only its hash is kept."""
+    from deployments import token as verb
+
+    if no_token and (days or out_file):
+        raise click.UsageError("--days and --out go with a token")
+    if no_token:
+        sys.exit(verb.add_proxied(name, role, change_role=change_role))
+    sys.exit(verb.new(name, role, days, out=out_file, change_role=change_role))
+
+
+@token.command("list")
+@_JSON
+def token_list(*, json_file: Path | None) -> None:
+    """People, roles, validity and last use; no secrets."""
+    from deployments import token as verb
+
+    sys.exit(verb.show(json_file))
+
+
+@token.command("revoke")
+@click.argument("name")
+def token_revoke(*, name: str) -> None:
+    """End all tokens and logins of NAME at once, and their way through the proxy."""
+    from deployments import token as verb
+
+    sys.exit(verb.revoke(name))
 
 
 def main() -> None:

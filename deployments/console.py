@@ -113,7 +113,7 @@ def _incidents(found: list[dict[str, Any]]) -> Table:
     )
     for one in found:
         stage = one["outcome"] if one["closed_at"] else one["stage"]
-        opened = str(one["opened_at"])[:19] + "+00:00"
+        opened = str(one["opened_at"])[:19] + "+00:00" if one["opened_at"] else ""
         cells = (one["id"], one["severity"] or "", stage, opened, one["title"])
         table.add_row(*(visible(cell) for cell in cells))
     return table
@@ -166,13 +166,17 @@ def decide(gateway: Gateway, incident: str, verb: str, plan_hash: str | None, re
     answer = gateway.post(f"{path}/plans/{plan.hash}/{verb}", {"reason": reason})
     with _documented("a decision"):
         if answer.status != 200:  # noqa: PLR2004 - HTTP OK
-            refused = answer.value
-            text = f"{refused.get('error')}: {refused.get('found')}; {refused.get('next')}"
-            click.echo(visible(text, 600), err=True)
+            explain_refusal(answer.value)
             return COULD_NOT_TELL
         said, by = visible(answer.value["decision"]), visible(answer.value["by"])
     click.echo(f"{incident}: {said} by {by}")
     return GOOD
+
+
+def explain_refusal(refused: dict[str, Any]) -> None:
+    """Why the gateway did not do it, on standard error."""
+    text = f"{refused.get('error')}: {refused.get('found')}; {refused.get('next')}"
+    click.echo(visible(text, 600), err=True)
 
 
 def _standing_plan(standing: dict[str, Any]) -> Plan:

@@ -16,11 +16,12 @@ from rich.table import Table
 
 from deployments import terminal
 from deployments.exits import COULD_NOT_TELL, GOOD
-from tasks.clients import audit_api, cache, http, postgres, prometheus, slack
+from tasks.clients import alertmanager, audit_api, cache, http, postgres, prometheus, slack
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import RunbookError
 from tasks.domain.ledger import NoteSigner
 from tasks.settings import settings
+from tasks.work import routing
 from tasks.work.log_heads import latest_head
 from tasks.work.log_store import ObjectLog
 
@@ -107,6 +108,20 @@ def _prometheus() -> str:
     return f"{len(prometheus.firing_alerts(configured))} alerts are firing"
 
 
+def _alertmanager() -> str:
+    configured = settings().alertmanager
+    if not configured.urls:
+        raise NotConfigured(
+            "set RUNBOOK_ALERTMANAGER__URLS; what it never delivered is not noticed without"
+        )
+    known = [len(alertmanager.look(configured, url).alerts) for url in configured.urls]
+    return f"{len(known)} answer, {max(known)} alerts"
+
+
+def _policy() -> str:
+    return f"{len(routing.current().rules)} routes"
+
+
 def _sealed_log() -> str:
     store, ledger = settings().store, settings().ledger
     if not ledger.log_key and ledger.trust_file is None:
@@ -176,6 +191,8 @@ _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("PostgreSQL, recovery", _recovery, "check RUNBOOK_DATABASE__RECOVERY_DSN; CREATEDB"),
     ("Redis", _cache, "check RUNBOOK_CACHE__URL"),
     ("Prometheus", _prometheus, "check RUNBOOK_METRICS__PROMETHEUS_URL"),
+    ("Alertmanager", _alertmanager, "check RUNBOOK_ALERTMANAGER__URLS and its token"),
+    ("routing policy", _policy, "runbook policy test; check RUNBOOK_GATEWAY__POLICY_FILE"),
     ("sealed log", _sealed_log, "check RUNBOOK_STORE__* and RUNBOOK_LEDGER__*"),
     ("sealer", _sealer, "start `python -m deployments.sealer`; check RUNBOOK_SEALER__URL"),
     ("responder's PostgreSQL", _responder, "check RUNBOOK_RESPONDER__DSN"),

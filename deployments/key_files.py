@@ -1,8 +1,11 @@
-"""Key files of our services: one note key (C2SP), readable by its owner alone."""
+"""Files with a secret, readable by their owner alone: the note keys (C2SP) of our services."""
 
 import os
 import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger import KeyType, NoteError, NoteSigner
@@ -41,12 +44,26 @@ def read_signer(path: Path, kind: KeyType) -> NoteSigner:
 def make_signer(path: Path, name: str, kind: KeyType) -> NoteSigner:
     """A new key under `name`, written to the new file `path`; an existing file is left as it is."""
     signer = NoteSigner.generate(name, kind)
+    with new_secret_file(path) as file:
+        file.write(signer.encoded + "\n")
+    return signer
+
+
+@contextmanager
+def new_secret_file(path: Path) -> Iterator[IO[str]]:
+    """A new file that its owner alone can read, on disk at the end; none when the block fails.
+
+    Raises BadInput when it cannot be made; an existing file is left as it is.
+    """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise BadInput(f"expected to make the new file {path}, found: {error.strerror}") from error
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(signer.encoded + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    return signer
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        path.unlink()
+        raise

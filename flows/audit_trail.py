@@ -2,14 +2,15 @@
 
 from flows.database_recovery import recover_database
 from flows.integrity import verify_integrity
-from tasks.audit_log import production_target
+from tasks.domain.damage import damage_digest
 from tasks.domain.incident import Incident
 from tasks.domain.ledger import Status
 from tasks.domain.outcome import Ending, Outcome
-from tasks.domain.severity import assess_alteration, worst
+from tasks.domain.severity import assess_alteration
 from tasks.evidence import seal_evidence
 from tasks.journal import assign_severity, read_incident, set_hold
 from tasks.notifications import notify_compliance, tell_meanwhile
+from tasks.work.targets import production_target
 
 
 def handle_audit_trail_issues(incident: Incident) -> Outcome:
@@ -49,14 +50,19 @@ def handle_audit_trail_issues(incident: Incident) -> Outcome:
 
 
 def preserve(incident: Incident) -> None:
-    """Before anything is touched: hold every change, seal the damaged state, tell compliance."""
+    """Before anything is touched: hold every change, seal the damaged state, tell compliance.
+
+    Evidence of the damage that was diagnosed before is no evidence of what was found since.
+    """
     verdict = incident.diagnosis or {}
     target = production_target()
     altered, missing = verdict["altered"], verdict["missing"]
-    if target not in incident.evidence:
-        assign_severity(incident.id, worst(assess_alteration(altered, missing)))
-        set_hold(incident.id, target, f"{altered} audit records altered, {missing} missing: proven")
-        seal_evidence(incident.id, target)
+    damage = damage_digest(verdict)
+    if incident.evidence.get(target, {}).get("damage") != damage:
+        assign_severity(incident.id, assess_alteration(altered, missing))
+        reason = f"{altered} audit records altered, {missing} missing: proven"
+        hold = set_hold(incident.id, target, reason, damage)
+        seal_evidence(incident.id, target, hold, damage)
     tell_meanwhile(
         notify_compliance,
         incident.id,

@@ -7,7 +7,6 @@ signed and not by a COUNT(*), and put into service by a rename.
 from prefect import flow
 
 from tasks.artifacts import run_name, show_plan
-from tasks.audit_log import production_target
 from tasks.backups import (
     carry_over_newer_records,
     list_backups,
@@ -27,6 +26,7 @@ from tasks.journal import (
     record_refusal,
 )
 from tasks.notifications import ask_for_approval
+from tasks.work.targets import production_target
 
 
 @flow(name="database-recovery", flow_run_name=run_name("recover"), persist_result=False)

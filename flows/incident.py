@@ -22,7 +22,7 @@ from tasks.clients.errors import Transient
 from tasks.domain.errors import RunbookError
 from tasks.domain.incident import Incident, Stage
 from tasks.domain.outcome import Ending, Outcome
-from tasks.domain.severity import assess_alerts, worst
+from tasks.domain.severity import assess_alerts
 from tasks.journal import (
     assign_severity,
     begin_response,
@@ -40,6 +40,8 @@ APPROVAL_SECONDS = 30 * 24 * 3600
 
 PAUSES = (2.0, 5.0, 15.0)
 """Seconds before a run that met a system which did not answer begins again."""
+
+JOINED_MEANWHILE = "but alerts that joined meanwhile still fire: another run looks at them"
 
 Procedure = Callable[[Incident], Outcome]
 
@@ -112,21 +114,23 @@ def respond(state: Incident) -> Outcome:
     """Triage, then the runbook's procedure.
 
     Of an earlier run's triage only the telling is repeated, and the severity looked at again:
-    alerts may have joined since, and who was told of them is not told again.
+    alerts may have joined since, and who was told of them is not told again. A severity alone is no
+    sign of a triage: a person may have said it before any run began.
     """
-    if state.severity is None:
+    if state.severity is None or not state.checks:
         respond_at_once(state)
     else:
-        severity = assign_severity(state.id, worst(assess_alerts(state.alerts)))
+        severity = assign_severity(state.id, assess_alerts(state.alerts))
         communicate(state, severity)
     return PROCEDURES.get(state.procedure, handle_by_hand)(read_incident(state.id))
 
 
 def end(incident_id: str, outcome: Outcome) -> str:
     """Close what is over, with a report; leave open, and say so, what a person must mend."""
-    if outcome.closes:
-        close_incident(incident_id, outcome)
+    if outcome.closes and close_incident(incident_id, outcome):
         return report_end(incident_id)
+    if outcome.closes:
+        outcome = Outcome(Ending.MANUAL, f"{outcome.summary}; {JOINED_MEANWHILE}")
     leave_open(incident_id, outcome)
     moment = f"{outcome.ending} {read_incident(incident_id).plan_hash[:12]}".strip()
     announce_end(incident_id, moment, f"{incident_id}: {outcome.summary}")

@@ -17,7 +17,8 @@ from tasks.audit_log import (
 from tasks.domain.errors import RunbookError
 from tasks.domain.ledger import Status, Verdict, combine
 from tasks.domain.ledger.scope import FULL, Scope
-from tasks.journal import declare_incident, record_diagnosis
+from tasks.journal import declare_incident, record_diagnosis, record_success
+from tasks.work.successes import Work
 
 
 @flow(name="integrity", flow_run_name="integrity", persist_result=False)
@@ -32,6 +33,8 @@ def integrity(*, full: bool = False) -> str:
         scope = FULL if full else choose_tonights_scope()
         verdict, shown = compare_with_what_was_signed(scope)
         show_verdict("nightly", verdict)
+        if verdict.status is not Status.UNVERIFIABLE:
+            record_success(Work.VERIFICATION)
         if verdict.status is Status.VERIFIED:
             said = f"verified: {verdict.signed} signed records, {verdict.records} hashed in all"
             if not shown:

@@ -4,9 +4,10 @@ from prefect import flow
 
 from tasks.artifacts import show_head
 from tasks.domain.errors import NotProven, RunbookError
-from tasks.journal import declare_incident
+from tasks.journal import declare_incident, record_success
 from tasks.sealing import journal_is_sealed, seal_log, verify_sealed_journal
 from tasks.work.sealed_logs import LogName
+from tasks.work.successes import Work
 
 
 @flow(name="sealing", flow_run_name="sealing", persist_result=False)
@@ -30,6 +31,8 @@ def seal_and_show(name: LogName) -> str:
             verify_sealed_journal()
     except RunbookError as error:
         return report_failure(name, error)
+    if name is LogName.AUDIT:
+        record_success(Work.SEALING)
     show_head(name, head.checkpoint, head.added, head.witnesses)
     return f"{name}: {head.checkpoint.size} sealed, {head.added} new"
 

@@ -11,12 +11,14 @@ from tasks.database import check_database
 from tasks.domain.incident import Incident
 from tasks.domain.observation import Observation
 from tasks.domain.policy import DPO_CLOCK, SECURITY
-from tasks.domain.severity import Severity, assess_alerts, assess_checks, worst
+from tasks.domain.routes import OWNERS, Remedy
+from tasks.domain.severity import Severity, assess_alerts, assess_checks
 from tasks.journal import assign_severity, read_incident
 from tasks.metrics import check_firing_alerts
 from tasks.notifications import (
     make_channel,
     notify_on_call,
+    notify_owner,
     notify_security,
     tell_meanwhile,
     wait_until_told,
@@ -53,9 +55,7 @@ def initial_assessment(incident_id: str) -> list[Observation]:
 
 def initial_triage(incident: Incident, seen: list[Observation]) -> Severity:
     """3. Initial Triage: affected components and severity, with the rule that fired."""
-    severity = assign_severity(
-        incident.id, worst(assess_alerts(incident.alerts), assess_checks(seen))
-    )
+    severity = assign_severity(incident.id, assess_alerts(incident.alerts), assess_checks(seen))
     show_checks(incident.id, seen)
     return severity
 
@@ -70,6 +70,10 @@ def communicate(incident: Incident, severity: Severity) -> None:
     channel = tell_meanwhile(make_channel, incident.id)
     text = f"{incident.id}, severity {severity}, {len(incident.alerts)} alerts: {incident.title}"
     tell_meanwhile(notify_on_call, incident.id, moment_of(incident), text, after=[channel])
+    if incident.remedy == Remedy.MANUAL and incident.owner in OWNERS:
+        theirs = f"{text}; its remedy is manual and yours"
+        moment = f"owner {moment_of(incident)}"
+        tell_meanwhile(notify_owner, incident.id, incident.owner, moment, theirs, after=[channel])
     if incident.component == SECURITY:
         tell_meanwhile(notify_security, incident.id, moment_of(incident), text, after=[channel])
     if DPO_CLOCK in incident.clocks:

@@ -22,11 +22,6 @@ from tasks.work.log_store import LogStore, ObjectLog
 _logger = logging.getLogger(__name__)
 
 
-def production_target() -> str:
-    """The name of the production database as a target of plans, holds and locks."""
-    return f"database/{settings().database.name}"
-
-
 def sealed_log() -> LogStore:
     """The sealed log in the object store."""
     store = settings().store

@@ -24,16 +24,18 @@ class Published:
 
 
 @task(name="Seal evidence", tags={"runbook:breach.preserve"}, **READ)
-def seal_evidence(incident: str, scope: str) -> int:
+def seal_evidence(incident: str, scope: str, hold: int, damage: str) -> int:
     """Snapshot of the damaged table, the segments and the checkpoint, under Object Lock.
 
-    Adds objects and changes nothing else; a second call finds what is sealed.
+    `hold`: the place of the hold that it is for, which was set for this damage. Adds objects and
+    changes nothing else; a second call finds what is sealed.
     """
     configured = settings()
     store = ObjectStore(configured.store)
     log = ObjectLog(store, configured.store.backups_bucket, configured.store.audit_prefix)
     sealed = evidence.seal_snapshot(
         incident,
+        hold,
         configured.database.reader_dsn.get_secret_value(),
         log,
         latest_head(log, configured.ledger.read_trust()),
@@ -45,10 +47,12 @@ def seal_evidence(incident: str, scope: str) -> int:
         FactKind.EVIDENCE_SEALED,
         {
             "scope": scope,
+            "hold": hold,
+            "damage": damage,
             "bucket": configured.store.evidence_bucket,
             "items": [item.as_json() for item in sealed],
         },
-        key=f"evidence:{scope}",
+        key=f"evidence:{scope}:{hold}",
     )
     return len(sealed)
 

@@ -1,10 +1,12 @@
 """What the flows read from the journal and write to it."""
 
-from datetime import UTC, datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime
 
 from prefect import task
 from prefect.runtime import flow_run
 
+from tasks.clients.errors import Transient
 from tasks.domain.approval import Standing, standing
 from tasks.domain.errors import BadInput
 from tasks.domain.facts import FactKind
@@ -14,7 +16,8 @@ from tasks.domain.outcome import Outcome
 from tasks.domain.plan import Plan
 from tasks.domain.severity import Assessment, Severity
 from tasks.retries import CHANGE, READ
-from tasks.work import incidents, journal
+from tasks.work import approvals, ending, holding, incidents, journal, severities, successes
+from tasks.work.successes import Work
 
 _FINDINGS = 100
 _REASON_LIMIT = 2000
@@ -53,6 +56,12 @@ def _end_was_recorded(state: Incident) -> bool:
     )
 
 
+def record_success(work: Work) -> None:
+    """Record that scheduled work was done. Its absence raises an alert, so it may be missed."""
+    with suppress(Transient):
+        successes.record(work)
+
+
 @task(name="Declare incident", **CHANGE)
 def declare_incident(title: str, component: str, procedure: str) -> tuple[str, bool]:
     """Open an incident that no alert brought, or join the open one; (id, whether it is new).
@@ -69,22 +78,12 @@ def begin_response(incident: str) -> None:
 
 
 @task(name="Assign severity", tags={"runbook:class.severity"}, **READ)
-def assign_severity(incident: str, assessed: Assessment) -> Severity:
-    """Record the severity when it is worse than what stands; it falls only by a person."""
-    stands = journal.read(incident).severity
-    if stands is not None and assessed.severity >= stands:
-        return stands
-    journal.append(
-        incident,
-        FactKind.SEVERITY_ASSIGNED,
-        {
-            "severity": assessed.severity.value,
-            "rule": assessed.rule,
-            "reason": assessed.reason,
-        },
-        key=f"severity:{assessed.severity.value}",
-    )
-    return assessed.severity
+def assign_severity(incident: str, *assessed: Assessment | None) -> Severity:
+    """Record the severity when it is worse than what stands; it falls only by a person.
+
+    Give each look's assessment by itself: what a person has judged does not count a second time.
+    """
+    return severities.assign(incident, *assessed)
 
 
 @task(name="Record diagnosis", **READ)
@@ -108,20 +107,9 @@ def record_diagnosis(incident: str, verdict: Verdict) -> None:
 
 
 @task(name="Set hold", tags={"runbook:breach.stop"}, **READ)
-def set_hold(incident: str, scope: str, reason: str) -> None:
-    """Refuse every change of `scope` until the evidence is sealed."""
-    review_at = datetime.now(UTC) + timedelta(hours=1)
-    journal.append(
-        incident,
-        FactKind.HOLD_SET,
-        {
-            "scope": scope,
-            "reason": reason,
-            "review_at": review_at.isoformat(),
-            "needs": "a snapshot of the damaged table, the segments and the checkpoint",
-        },
-        key=f"hold:{scope}",
-    )
+def set_hold(incident: str, scope: str, reason: str, damage: str) -> int:
+    """Refuse every change of `scope` until the evidence of this damage is sealed; its place."""
+    return holding.hold_until_sealed(incident, scope, reason, damage).seq
 
 
 @task(name="Propose plan", **READ)
@@ -136,6 +124,7 @@ def propose_plan(incident: str, plan: Plan, dry_run: list[str]) -> str:
     journal.append(
         incident, FactKind.DRY_RUN, {"hash": plan.hash, "lines": dry_run}, key=f"dry:{plan.hash}"
     )
+    approvals.decide_by_policy(incident, plan.hash)
     return plan.hash
 
 
@@ -158,11 +147,6 @@ def leave_open(incident: str, outcome: Outcome) -> None:
 
 
 @task(name="Close incident", **READ)
-def close_incident(incident: str, outcome: Outcome) -> None:
-    """Record the end."""
-    journal.append(
-        incident,
-        FactKind.CLOSED,
-        {"outcome": outcome.ending.value, "summary": outcome.summary},
-        key="closed",
-    )
+def close_incident(incident: str, outcome: Outcome) -> bool:
+    """Record the end; False when alerts joined that this run never saw, and they still fire."""
+    return ending.close(incident, outcome)

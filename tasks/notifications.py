@@ -49,6 +49,12 @@ def notify_on_call(incident: str, moment: str, text: str) -> bool:
     return _tell(incident, settings().contacts.on_call, moment, text)
 
 
+@task(name="Notify the named owner", **NOTIFY)
+def notify_owner(incident: str, owner: str, moment: str, text: str) -> bool:
+    """Tell whom the routing policy names: `owner` is a contact's name in the settings."""
+    return _tell(incident, str(getattr(settings().contacts, owner)), moment, text)
+
+
 @task(name="Notify security team", tags={"runbook:breach.notify"}, **NOTIFY)
 def notify_security(incident: str, moment: str, text: str) -> bool:
     """Tell the security team at once of what may be a breach."""
@@ -64,7 +70,7 @@ def notify_compliance(incident: str, text: str) -> bool:
 @task(name="Notify DPO", tags={"runbook:privacy-incident.dpo"}, **NOTIFY)
 def notify_dpo(incident: str, text: str) -> bool:
     """Tell the data protection officer, within the runbook's hour."""
-    return _tell(incident, settings().contacts.dpo, "privacy", text)
+    return _tell(incident, settings().contacts.dpo, telling.PRIVACY, text)
 
 
 @task(name="Ask for approval", **NOTIFY)

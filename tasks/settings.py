@@ -6,12 +6,15 @@ and come from the environment (or from Prefect blocks that prefect.yaml injects 
 
 from functools import lru_cache
 from pathlib import Path
+from typing import Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger.trust import MAX_TRUST_BYTES, Trust
+
+_LEAST_SECRET = 16
 
 
 def read_text(path: Path, limit: int) -> str:
@@ -34,6 +37,10 @@ def read_bytes(path: Path, limit: int) -> bytes:
     if len(data) > limit:
         raise BadInput(f"expected at most {limit} bytes in {path.name}, found more")
     return data
+
+
+_WEB = r"^(https?://[^\s\\]+)?$"
+"""A web address, or nothing: nothing else ever becomes a link."""
 
 
 class _Section(BaseModel):
@@ -88,6 +95,20 @@ class MetricsSettings(_Section):
 
     prometheus_url: str = Field("", description="Base URL; empty: firing alerts are Unknown.")
     timeout_seconds: float = Field(5.0, gt=0, le=60, description="Per query.")
+
+
+class AlertmanagerSettings(_Section):
+    """What sends us alerts, and is asked each minute what fires."""
+
+    urls: tuple[str, ...] = Field(
+        (),
+        description="Base URLs, every peer of a cluster; empty: what never arrives stays unknown.",
+    )
+    token: SecretStr = Field(SecretStr(""), description="Bearer token; empty sends none.")
+    timeout_seconds: float = Field(5.0, gt=0, le=30, description="Per question and peer.")
+    receiver: str = Field(
+        "", description="Name of our receiver: others' alerts are left alone; empty: all are ours."
+    )
 
 
 class StoreSettings(_Section):
@@ -213,15 +234,79 @@ class ContactSettings(_Section):
     dpo: str = Field("dpo", description="Privacy incidents, within one hour.")
 
 
+class LinkSettings(_Section):
+    """The tools beside us, as a person's browser reaches them; empty: no link is shown."""
+
+    prefect: str = Field("", pattern=_WEB, description="Base URL of Prefect's UI.")
+    grafana: str = Field("", pattern=_WEB, description="URL of a dashboard; a time is added.")
+    prometheus: str = Field("", pattern=_WEB, description="Base URL of Prometheus.")
+    alertmanager: str = Field("", pattern=_WEB, description="Base URL of Alertmanager.")
+
+
 class GatewaySettings(_Section):
     """The one service of ours."""
 
     url: str = Field("http://127.0.0.1:8787", description="Where people and the command reach it.")
+    listen: str = Field(
+        "", description="host:port to listen on, behind a proxy; empty: those of `url`."
+    )
     alert_tokens: tuple[SecretStr, ...] = Field(
         (), description="Bearer tokens of Alertmanager; several, so that they can be rotated."
     )
     body_limit_bytes: int = Field(4 * 1024 * 1024, ge=1024, description="Of a notification.")
-    warm_children: int = Field(2, ge=1, le=16, description="Warm processes that run flows.")
+    spool: Path | None = Field(
+        None,
+        description="Directory for notifications while PostgreSQL is away; none: they hear 503.",
+    )
+    spool_limit_bytes: int = Field(
+        256 * 1024 * 1024, ge=1024, description="Of this gateway's spool; when full: 503."
+    )
+    alerts_per_second: float = Field(
+        2000.0, gt=0, description="Notifications of one source: a token from one address."
+    )
+    alerts_burst: int = Field(4000, ge=1, description="Of one source at once; beyond it: 503.")
+    links: LinkSettings = LinkSettings()
+    warm_children: int = Field(
+        2,
+        ge=1,
+        le=16,
+        description="Warm processes that run flows; of two or more, one is kept for P0.",
+    )
+    lease_seconds: float = Field(
+        30.0, ge=15, le=600, description="A dead gateway's runs are another's after so long."
+    )
+    proxy_user_header: str = Field(
+        "",
+        pattern="^([A-Za-z0-9-]{1,64})?$",
+        description="Header in which a trusted proxy names the person (X-Forwarded-Email); "
+        "empty: no proxy is believed.",
+    )
+    proxy_secret: SecretStr = Field(
+        SecretStr(""),
+        description="What that proxy sends as X-Runbook-Proxy-Secret; at least 16 characters.",
+    )
+
+    @model_validator(mode="after")
+    def _proxy_proves_itself(self) -> Self:
+        if self.proxy_user_header and len(self.proxy_secret.get_secret_value()) < _LEAST_SECRET:
+            raise ValueError(
+                f"PROXY_USER_HEADER needs a PROXY_SECRET of at least {_LEAST_SECRET} characters: "
+                "without one everybody could claim to be anybody"
+            )
+        return self
+
+    policy_file: Path | None = Field(
+        None, description="Routing policy of one's own, read again when it changes; else ours."
+    )
+    watchdog_minutes: int = Field(
+        5, ge=0, le=1440, description="Without a Watchdog for so long an incident begins; 0: never."
+    )
+    resolve_quiet_minutes: int = Field(
+        5,
+        ge=0,
+        le=1440,
+        description="Alerts resolved for so long close their incident, where the policy says so.",
+    )
 
 
 class ChangeSettings(_Section):
@@ -255,6 +340,7 @@ class Settings(BaseSettings):
     database: DatabaseSettings = DatabaseSettings()
     cache: CacheSettings = CacheSettings()
     metrics: MetricsSettings = MetricsSettings()
+    alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     store: StoreSettings = StoreSettings()
     ledger: LedgerSettings = LedgerSettings()
     sealer: SealerSettings = SealerSettings()

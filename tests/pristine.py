@@ -15,9 +15,9 @@ from deployments.lab.template import RESPONDER_DATABASE
 
 _COPY = f"{DATABASE}_pristine"
 _KEPT = {"postgres", "template0", "template1", _COPY}
-_RESPONDERS_TABLES = (
-    "SELECT quote_ident(tablename) FROM pg_tables"
-    " WHERE schemaname = 'public' AND tablename <> 'people'"
+_RESPONDERS_TABLES = (  # but for those that are filled when the lab begins
+    "SELECT quote_ident(tablename) FROM pg_tables WHERE schemaname = 'public'"
+    " AND tablename NOT IN ('people', 'tokens', 'reconciliation')"
 )
 
 

@@ -17,7 +17,8 @@ ROOT = Path(__file__).resolve().parents[1]
 BIN = Path(sys.executable).parent
 LIGHT_VERBS = (
     *("verify", "seal", "key", "prove", "bundle"),
-    *("doctor", "incidents", "report", "approve", "deny"),
+    *("doctor", "incidents", "report", "approve", "deny", "policy"),
+    *("acknowledge", "close", "hold"),
 )
 HELP_SECONDS = 0.5
 # The published example key of the signed-note format: valid, and nobody's here.

@@ -20,6 +20,7 @@ log = logging.getLogger("gateway.dispatcher")
 
 _RUNS_PER_ROW = 5
 _FOLLOW_SECONDS = 2.0  # between two looks at a run that a worker carries out
+_AWAY_SECONDS = 5.0  # for our own parts to come back, before another run goes on
 _STUCK_AFTER = timedelta(minutes=10)
 _NOT_OF_A_RUN = frozenset({FactKind.ALERT_RECEIVED, FactKind.ESCALATED})  # no sign of its life
 _IN_FLIGHT = frozenset({"PENDING", "RUNNING"})
@@ -69,28 +70,34 @@ class Advance:
             return self._start(row)
         return self._respond(row)
 
-    def ended(self, row: Row, run: str, state: str, name: str) -> Next:
-        """What follows when a child has reported the state in which its run ended."""
+    def ended(self, row: Row, run: str, state: str, name: str, *, away: bool) -> Next:
+        """What follows when a child has reported the state in which its run ended.
+
+        `away`: it failed since our own database or Prefect did not answer. That says nothing about
+        the incident: no word of it in the journal, so another run goes on.
+        """
         if state in {"PENDING", "RUNNING"}:  # the engine could not even say how it ended
-            self._api.force_state(run, "CRASHED", "Crashed", "the engine ended without a state")
+            self._end(run, "CRASHED", "Crashed", "the engine ended without a state")
             return Wait(0)
         if state in {"CRASHED", "SCHEDULED"}:
             return Wait(0)
         if state == "CANCELLING":
             return self.cancelled(row, run)
+        if state == "FAILED" and away:
+            return Wait(_AWAY_SECONDS)
         if state == "FAILED":
-            _note(row, f"run {run} failed: the incident waits for a person", f"failed:{run}")
+            _note(row, _failed(run), f"failed:{run}")
         return Finished(name or state)
 
     def cancelled(self, row: Row, run: str) -> Finished:
         """Its process is dead, as a person wished: say so in Prefect and in the journal."""
-        self._api.force_state(run, "CANCELLED", "Cancelled", "the gateway stopped its process")
+        self._end(run, "CANCELLED", "Cancelled", "the gateway stopped its process")
         return _record_cancel(row, run)
 
     def _go_on(self, row: Row, bound: str) -> Next:
         """The row is bound to a run, and whoever worked on it lost the lease or died."""
         run = self._api.run(bound)
-        if run is None or run.state == "CRASHED":
+        if run is None or run.state == "CRASHED" or self._failed_unheard(row, run):
             return self._start(row)
         if run.state == "SCHEDULED":
             return self._hand_over(row, run)
@@ -102,14 +109,25 @@ class Advance:
             return _record_cancel(row, run.id)
         return Finished(run.name)
 
+    def _failed_unheard(self, row: Row, run: Run) -> bool:
+        """Whether it failed, and its child or who listened to it was gone before that was noted.
+
+        Then nobody knows why it failed. To begin again does no harm, to leave it could.
+        """
+        if run.state != "FAILED":
+            return False
+        facts = journal.read(row.incident).facts
+        is_noted = any(fact.data.get("text") == _failed(run.id) for fact in facts)
+        return not is_noted and self._api.was_claimed_by_child(run.id)
+
     def _respond(self, row: Row) -> Next:
         """Go on with the incident's newest run, or begin a new one: both read the journal first.
 
         So an incident never has two runs, and two suspended ones least of all.
         """
         state = journal.read(row.incident)
-        if state.stage is Stage.CLOSED:
-            return Finished("closed already")
+        if state.stage is Stage.CLOSED and state.report:
+            return Finished("closed already")  # without: whoever closed it by hand waits for one
         started = [fact for fact in state.facts if fact.kind is FactKind.RUN_STARTED]
         newest = str(started[-1].data["flow_run"]) if started else last_run(row.incident)
         run = self._api.run(newest) if newest else None
@@ -155,8 +173,13 @@ class Advance:
         if not self._api.was_claimed_by_child(run.id):
             return False
         log.warning("taking over run %s of a dead child", run.id)
-        self._api.force_state(run.id, "CRASHED", "Crashed", "its warm child died")
+        self._end(run.id, "CRASHED", "Crashed", "its warm child died")
         return True
+
+    def _end(self, run: str, state: str, name: str, message: str) -> None:
+        """Say in Prefect how a dead process's run ended, and the subflow runs that it left."""
+        self._api.end_subflows(run, state, name, message)
+        self._api.force_state(run, state, name, message)
 
     def _start(self, row: Row) -> Next:
         if row.attempts >= _RUNS_PER_ROW:
@@ -183,6 +206,10 @@ class Advance:
     def _hand_over(self, row: Row, run: Run) -> HandOver:
         deployment = INCIDENT if row.deployment == RESUME else row.deployment
         return HandOver(run.id, self._api.deployment(deployment).entrypoint)
+
+
+def _failed(run: str) -> str:
+    return f"run {run} failed: the incident waits for a person"
 
 
 def _record_cancel(row: Row, run: str) -> Finished:

@@ -7,33 +7,65 @@ from contextlib import asynccontextmanager
 from fastapi import FastAPI, Request
 from fastapi.concurrency import run_in_threadpool
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response
 
-from deployments.gateway import decisions, intake, reading
-from deployments.gateway.answers import refusal
+from deployments.gateway import (
+    decisions,
+    intake,
+    live,
+    login,
+    measuring,
+    reading,
+    statements,
+)
+from deployments.gateway.answers import Turned, refusal
 from deployments.gateway.body_guard import BodyGuard
 from deployments.gateway.dispatcher import Dispatcher
-from deployments.gateway.people import Turned
+from deployments.gateway.pages import say, show, static_files
+from deployments.gateway.pages.known import VERIFY
+from deployments.gateway.pages.look import wants_page
+from deployments.gateway.pages.page_route import turned_page
+from deployments.gateway.rate_limit import RateLimit
+from deployments.gateway.reconciler import Reconciler
+from deployments.gateway.safe_headers import SafeHeaders
+from deployments.gateway.storing import open_storing
 from deployments.gateway.ticker import Ticker
 from tasks.clients.errors import Transient
 from tasks.domain.alertmanager import clean
+from tasks.domain.errors import BadInput
+from tasks.settings import settings
 from tasks.work import responder
 
 log = logging.getLogger("gateway")
 
 
-def build_app(dispatcher: Dispatcher | None = None, ticker: Ticker | None = None) -> FastAPI:
-    """The application. Without a dispatcher and a ticker it takes and shows, and starts nothing."""
+def build_app(
+    dispatcher: Dispatcher | None = None,
+    ticker: Ticker | None = None,
+    reconciler: Reconciler | None = None,
+) -> FastAPI:
+    """The application. Without a dispatcher and a ticker it takes and shows, and starts nothing.
+
+    Without a reconciler nobody asks Alertmanager: then nothing tells of what never arrived.
+    """
 
     @asynccontextmanager
-    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        await run_in_threadpool(responder.migrate)
-        parts = [part for part in (dispatcher, ticker) if part is not None]
+    async def lifespan(served: FastAPI) -> AsyncIterator[None]:
+        storing = await run_in_threadpool(open_storing)
+        storing.start()
+        served.state.group_commit = storing
+        parts = [part for part in (dispatcher, ticker, reconciler) if part is not None]
         for part in parts:
             part.start()
+        if reconciler is None:
+            log.warning(
+                "no Alertmanager is asked: an alert whose notification is lost is never found;"
+                " set RUNBOOK_ALERTMANAGER__URLS"
+            )
         yield
         for part in reversed(parts):
             await run_in_threadpool(part.stop)
+        await run_in_threadpool(storing.stop)
         responder.close()
 
     app = FastAPI(
@@ -45,25 +77,43 @@ def build_app(dispatcher: Dispatcher | None = None, ticker: Ticker | None = None
     )
     app.state.dispatcher = dispatcher
     app.state.ticker = ticker
+    app.state.reconciler = reconciler
+    app.state.live = live.Live()
+    app.state.registry = measuring.new_registry(app.state)
+    limits = settings().gateway
+    app.state.rate_limit = RateLimit(limits.alerts_per_second, limits.alerts_burst)
     app.add_middleware(BodyGuard)
+    app.add_middleware(SafeHeaders)  # the last one is the outermost: what the guard refuses, too
     app.include_router(intake.router)
     app.include_router(decisions.router)
+    app.include_router(statements.router)
     app.include_router(reading.router)
+    app.include_router(measuring.router)
+    app.include_router(login.build_router())
+    for pages in (show, say, static_files, live):
+        app.include_router(pages.router)
     app.add_exception_handler(Turned, _turned)
     app.add_exception_handler(Transient, _unavailable)
     app.add_exception_handler(RequestValidationError, _not_understood)
+    app.add_exception_handler(BadInput, _unreadable)
     return app
 
 
-def _turned(_: Request, error: Exception) -> JSONResponse:
+async def _turned(request: Request, error: Exception) -> Response:
     if not isinstance(error, Turned):
         raise error
-    return refusal(error.status, error.error, error.expected, error.found)
+    return await turned_page(request, error) if wants_page(request) else error.answer()
 
 
 def _unavailable(request: Request, error: Exception) -> JSONResponse:
     log.warning("unavailable at %s: %s", request.url.path, type(error).__name__)
     return refusal(503, "unavailable", "our database", "none that answers", "try again")
+
+
+def _unreadable(request: Request, error: Exception) -> JSONResponse:
+    """What a route did not foresee: most of all a line of the journal that is no fact."""
+    log.warning("cannot be read at %s: %s", request.url.path, error)
+    return refusal(422, "cannot be read", "what can be read", clean(str(error)), VERIFY)
 
 
 def _not_understood(_: Request, error: Exception) -> JSONResponse:

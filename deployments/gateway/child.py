@@ -3,7 +3,8 @@
     python -m deployments.gateway.child SOCKET_FD PARENT_PID MODULE...
 
 Flows run in its main thread: only there does SIGTERM end them, with the run marked Crashed. It
-never outlives the gateway. Orders and answers are lines of JSON on one socket.
+never outlives the gateway, and records nothing once another one has taken its order over. Orders
+and answers are lines of JSON on one socket.
 """
 
 import ctypes
@@ -15,13 +16,15 @@ import socket
 import sys
 import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from importlib import import_module
 from typing import Any
 from uuid import UUID
 
+import httpx
 from prefect import Flow, flow, task
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas import OrchestrationResult
+from prefect.client.schemas import OrchestrationResult, State, StateDetails
 from prefect.client.schemas.responses import SetStateStatus
 from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
@@ -29,7 +32,10 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.states import Pending
 
 from deployments.gateway.prefect_api import CLAIMED
+from tasks.settings import settings
 from tasks.work import responder
+from tasks.work.claims import Claim, working_under
+from tasks.work.redaction import Redactor, redact_all_logs, secrets_of
 
 _PR_SET_PDEATHSIG = 1
 _RETRY_SECONDS = 1.0
@@ -41,6 +47,7 @@ def main(arguments: list[str]) -> None:
     """Warm up, say so, and run what is ordered until the socket closes."""
     descriptor, parent, modules = int(arguments[0]), int(arguments[1]), arguments[2:]
     _die_with(parent)
+    redact_all_logs(Redactor(secrets_of(settings())))  # those that go to Prefect's server too
     with (
         socket.socket(fileno=descriptor) as channel,
         channel.makefile("r", encoding="utf-8") as orders,
@@ -52,20 +59,25 @@ def main(arguments: list[str]) -> None:
         _say(channel, {"ready": os.getpid()})
         for line in orders:
             order = json.loads(line)
-            answer = _run(client, UUID(order["run"]), order["entrypoint"])
+            with working_under(Claim(order["row"], order["holder"], order["run"])):
+                answer = _run(client, UUID(order["run"]), order["entrypoint"])
             _say(channel, {"ended": order["run"], **answer})
     responder.close()
 
 
 def _run(client: SyncPrefectClient, run: UUID, entrypoint: str) -> dict[str, Any]:
     """Claim the run and execute it: how the claim was answered and the state at the end."""
-    claim: OrchestrationResult[Any] = client.set_flow_run_state(run, Pending(name=CLAIMED))
+    # A run that once waited for a slot is scheduled half a minute ahead: the time is now.
+    due = StateDetails(scheduled_time=datetime.now(UTC))
+    claimed: State[Any] = Pending(name=CLAIMED, state_details=due)
+    claim: OrchestrationResult[Any] = client.set_flow_run_state(run, claimed)
     if claim.status is not SetStateStatus.ACCEPT:
         return {"claim": claim.status.value}
     flow_run = client.read_flow_run(run)
     flow_function = _load(entrypoint)
+    ended = None
     try:
-        run_flow(flow_function, flow_run=flow_run, return_type="state")
+        ended = run_flow(flow_function, flow_run=flow_run, return_type="state")
     except (Pause, Abort) as stopped:  # BaseException in Prefect; the run's state says the rest
         log.info("run stopped: %s", type(stopped).__name__)
     state = client.read_flow_run(run).state
@@ -73,7 +85,17 @@ def _run(client: SyncPrefectClient, run: UUID, entrypoint: str) -> dict[str, Any
         "claim": claim.status.value,
         "state": state.type.value if state else "",
         "name": (state.name or "") if state else "",
+        "away": isinstance(ended, State) and _was_away(ended),
     }
+
+
+def _was_away(ended: State[Any]) -> bool:
+    """Whether the run failed since the responder's own database or Prefect did not answer.
+
+    Errors of other systems are translated by our clients: a bare one of HTTP is Prefect's.
+    """
+    cause = ended.result(raise_on_failure=False) if ended.is_failed() else None
+    return isinstance(cause, (responder.ResponderAway, httpx.HTTPError))
 
 
 def _load(entrypoint: str) -> Flow[..., Any]:

@@ -1,17 +1,23 @@
 """The warm children as their parent sees them: processes behind sockets."""
 
 import json
+import logging
 import os
+import selectors
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from deployments.gateway.outbox import Row
+from deployments.gateway.outbox import P0, Row
+
+log = logging.getLogger("gateway.dispatcher")
+
+_RESTART_SECONDS = 2.0  # between two starts, so that a child that cannot start does not spin
 
 
 @dataclass(slots=True)
@@ -59,11 +65,11 @@ class Child:
         """Whether the process is there: asked of the kernel, not of what was heard."""
         return self.process.poll() is None
 
-    def order(self, row: Row, run: str, entrypoint: str) -> None:
-        """Let the child claim the run and execute it."""
+    def order(self, row: Row, run: str, entrypoint: str, holder: str) -> None:
+        """Let the child claim the run and execute it, as long as `holder` has the row."""
         self.row, self.run = row, run
-        message = json.dumps({"run": run, "entrypoint": entrypoint}).encode() + b"\n"
-        self.channel.sendall(message)
+        order = {"row": row.id, "holder": holder, "run": run, "entrypoint": entrypoint}
+        self.channel.sendall(json.dumps(order).encode() + b"\n")
 
     def messages(self) -> tuple[list[dict[str, Any]], bool]:
         """What the child has said since, and whether it still lives."""
@@ -99,3 +105,61 @@ class Child:
         self.process.kill()
         self.process.wait()
         self.channel.close()
+
+
+class WarmChildren:
+    """As many children as wanted, replaced when they die. Iterating it is safe in any thread."""
+
+    def __init__(
+        self, wanted: int, modules: Sequence[str], selector: selectors.BaseSelector
+    ) -> None:
+        self._wanted = wanted
+        self._modules = tuple(modules)
+        self._selector = selector
+        self._children: list[Child] = []
+        self._next_start = 0.0
+
+    def __iter__(self) -> Iterator[Child]:
+        return iter(tuple(self._children))
+
+    def __len__(self) -> int:
+        return len(self._children)
+
+    def busy(self) -> list[tuple[Row, Child]]:
+        """Those that have an order, with its row."""
+        return [(child.row, child) for child in self._children if child.row is not None]
+
+    @property
+    def one_is_kept(self) -> bool:
+        """Whether the next one that is free is kept for P0: all others but one are at work.
+
+        A single child is kept for nobody.
+        """
+        others = sum(row.priority > P0 for row, _ in self.busy())
+        return self._wanted > 1 and others >= self._wanted - 1
+
+    def keep(self) -> None:
+        """Start those that are missing; in the thread that lives as long as they may."""
+        now = time.monotonic()
+        if now < self._next_start or len(self._children) >= self._wanted:
+            return
+        if any(not child.lives for child in self._children):
+            return  # its socket says so in a moment
+        self._next_start = now + _RESTART_SECONDS
+        while len(self._children) < self._wanted:
+            try:
+                self.add(Child.start(self._modules))
+            except OSError:  # no process or descriptor left: those that live keep their leases
+                log.exception("no child could be started")
+                return
+
+    def add(self, child: Child) -> None:
+        """Listen to it from now on."""
+        self._children.append(child)
+        self._selector.register(child.channel, selectors.EVENT_READ, child)
+
+    def bury(self, child: Child) -> None:
+        """Forget one that is dead, or as good as that."""
+        self._selector.unregister(child.channel)
+        child.bury()
+        self._children.remove(child)

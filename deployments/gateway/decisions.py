@@ -1,4 +1,4 @@
-"""What people say: approve, deny, acknowledge, note. Every word is a fact under its name.
+"""What people decide about plans: approve, deny. Every word is a fact under its name.
 
 The decision is journaled first and the run resumed afterwards: if we die in between, the ticker
 finds a decision without its resumption and orders it.
@@ -12,15 +12,13 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field
 
 from deployments.gateway.answers import refusal
-from deployments.gateway.people import Approver, Responder
+from deployments.gateway.people import Approver
 from deployments.gateway.resumption import order_resumption
 from tasks.domain.alertmanager import clean
 from tasks.domain.approval import APPROVED
 from tasks.domain.errors import BadInput, NotApproved, PlanStale
-from tasks.domain.escalation import ACKNOWLEDGED
-from tasks.domain.facts import Fact, FactKind
+from tasks.domain.facts import Fact
 from tasks.domain.incident import Incident
-from tasks.domain.policy import DPO_CLOCK
 from tasks.work import approvals, journal
 from tasks.work.people import Person
 
@@ -38,13 +36,6 @@ class Reason(BaseModel):
     reason: str = Field("", max_length=_TEXT_LIMIT)
 
 
-class Note(BaseModel):
-    """What a person wants to have on record."""
-
-    model_config = ConfigDict(extra="forbid")
-    text: str = Field(min_length=1, max_length=_TEXT_LIMIT)
-
-
 _NO_REASON = Reason(reason="")
 
 
@@ -57,33 +48,9 @@ def approve(
 
 
 @router.post("/incidents/{incident}/plans/{plan}/deny")
-def deny(
-    incident: IncidentId, plan: PlanHash, person: Approver, body: Reason = _NO_REASON
-) -> JSONResponse:
-    """A named person's no; one is enough."""
+def deny(incident: IncidentId, plan: PlanHash, person: Approver, body: Reason) -> JSONResponse:
+    """A named person's no, and why; one is enough."""
     return _decide(incident, plan, "denied", person, body.reason)
-
-
-@router.post("/incidents/{incident}/acknowledge")
-def acknowledge(incident: IncidentId, person: Responder) -> JSONResponse:
-    """A person has taken notice; the first time counts. The clock that waits for it is stopped."""
-    data = {"text": f"acknowledged by {person.name}", ACKNOWLEDGED: True}
-    answer = _note(incident, data, person, key=f"acknowledged:{person.name}")
-    if DPO_CLOCK in journal.read(incident).clocks:
-        journal.append(
-            incident,
-            FactKind.CLOCK_STOPPED,
-            {"clock": DPO_CLOCK, "reason": f"{person.name} has acknowledged the incident"},
-            actor=person.name,
-            key=f"clock-stopped:{DPO_CLOCK}",
-        )
-    return answer
-
-
-@router.post("/incidents/{incident}/notes")
-def add_note(incident: IncidentId, body: Note, person: Responder) -> JSONResponse:
-    """A note in the incident's timeline."""
-    return _note(incident, {"text": clean(body.text, _TEXT_LIMIT)}, person, key=None)
 
 
 def _decide(
@@ -108,20 +75,20 @@ def _decide(
         fact = approvals.decide(incident, plan, decision, person, clean(reason, _TEXT_LIMIT))
     except PlanStale as error:
         return _changed(before, plan, str(error))
-    except NotApproved as error:
-        return refusal(
-            409,
-            "not open to decision",
-            "a plan that waits for a decision",
-            str(error),
-            f"read /incidents/{incident}",
-        )
-    except BadInput as error:
-        return refusal(
-            404, "no plan", "an incident with a plan", str(error), f"read /incidents/{incident}"
-        )
+    except (NotApproved, BadInput) as error:
+        return _refused(incident, error)
     order_resumption(journal.read(incident))
-    return JSONResponse(_recorded(fact) | {"decision": decision, "hash": plan})
+    return JSONResponse(recorded(fact) | {"decision": decision, "hash": plan})
+
+
+def _refused(incident: str, error: NotApproved | BadInput) -> JSONResponse:
+    if isinstance(error, NotApproved):
+        status, name, expected = 409, "not open to decision", "a plan that waits for a decision"
+    elif isinstance(error, approvals.NoPlan):
+        status, name, expected = 404, "no plan", "an incident with a plan"
+    else:
+        status, name, expected = 422, "not understood", "a reason"
+    return refusal(status, name, expected, str(error), f"read /incidents/{incident}")
 
 
 def _changed(before: Incident, plan: str, found: str) -> JSONResponse:
@@ -135,14 +102,6 @@ def _changed(before: Incident, plan: str, found: str) -> JSONResponse:
     )
 
 
-def _note(incident: str, data: dict[str, Any], person: Person, key: str | None) -> JSONResponse:
-    if not journal.read(incident).facts:
-        return unknown_incident(incident)
-    return JSONResponse(
-        _recorded(journal.append(incident, FactKind.NOTE, data, actor=person.name, key=key))
-    )
-
-
 def unknown_incident(incident: str) -> JSONResponse:
     """404 for an id that no fact names."""
     return refusal(
@@ -150,5 +109,6 @@ def unknown_incident(incident: str) -> JSONResponse:
     )
 
 
-def _recorded(fact: Fact) -> dict[str, Any]:
+def recorded(fact: Fact) -> dict[str, Any]:
+    """Where a person's word stands in the journal."""
     return {"incident": fact.incident, "seq": fact.seq, "at": fact.at.isoformat(), "by": fact.actor}

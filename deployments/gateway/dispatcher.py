@@ -1,8 +1,9 @@
 """The dispatcher: one thread that carries orders from the outbox to warm children.
 
 It sleeps until PostgreSQL notifies, a child speaks, or a second has passed. Prefect away: intake
-goes on, rows wait. PostgreSQL away: nothing is taken. Neither ends the thread, nor does anything
-else: a row or a child that is not as expected is logged, and the others go on.
+goes on, rows wait, and `prefect_answers` says so. PostgreSQL away: nothing is taken. Neither ends
+the thread, nor does anything else: a row or a child that is not as expected is logged, and the
+others go on. Of two or more children one is kept for P0: a response may take minutes.
 """
 
 import logging
@@ -12,13 +13,15 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import psycopg
 
+from deployments.gateway import metrics
 from deployments.gateway.advance import Advance, Finished, HandOver, Next, Wait
-from deployments.gateway.children import Child
-from deployments.gateway.outbox import LEASE_SECONDS, Outbox, Row
+from deployments.gateway.children import Child, WarmChildren
+from deployments.gateway.outbox import LEASE_SECONDS, P0, P3, Outbox, Row
 from deployments.gateway.prefect_api import PrefectApi
 from deployments.gateway.wakeups import Wakeups
 from tasks.clients.errors import ClientError
@@ -32,8 +35,9 @@ _IDLE_SECONDS = 1.0
 _RETRY_SECONDS = 2.0
 _BAD_ROW_SECONDS = 30.0  # until a row that cannot be understood is looked at again
 _CANCEL_LOOK_SECONDS = 1.0
+_PROBE_SECONDS = 5.0  # an idle dispatcher asks so often whether Prefect is there
+_SAY_SECONDS = 30.0  # between two lines of the log that say the same
 _CANCEL_GRACE_SECONDS = 5.0
-_RESTART_SECONDS = 2.0  # between two starts, so that a child that cannot start does not spin
 _STOP_GRACE_SECONDS = 10.0
 
 
@@ -47,26 +51,26 @@ class Dispatcher:
         children: int,
         modules: Sequence[str] = FLOW_MODULES,
         stop_grace_seconds: float = _STOP_GRACE_SECONDS,
+        lease_seconds: float = LEASE_SECONDS,
     ) -> None:
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
         self._api = api
-        self._outbox = Outbox(self.holder)
+        self._outbox = Outbox(self.holder, lease_seconds)
+        self._lease_seconds = lease_seconds
         self._advance = Advance(api, self._outbox)
-        self._wanted = children
-        self._modules = tuple(modules)
         self._grace = stop_grace_seconds
-        self._children: list[Child] = []
         self._selector = selectors.DefaultSelector()
+        self._children = WarmChildren(children, modules, self._selector)
         self._wakeups = Wakeups(self._selector)
         self._stopping = threading.Event()
-        self._next_start = self._next_take = 0.0
-        self._next_cancel_look = self._next_extension = 0.0
+        self._next_take = 0.0
+        self._next_cancel_look = self._next_extension = self._next_word = 0.0
         self._thread = threading.Thread(target=self._run, name="dispatcher")
 
     @property
     def warm_children(self) -> int:
         """Children that are warm and really live, busy or not."""
-        return sum(child.warm and child.lives for child in tuple(self._children))
+        return sum(child.warm and child.lives for child in self._children)
 
     @property
     def is_alive(self) -> bool:
@@ -74,9 +78,14 @@ class Dispatcher:
         return self._thread.is_alive()
 
     @property
+    def prefect_answers(self) -> bool:
+        """Whether Prefect's API took our last call; while it does not, orders wait."""
+        return self._api.answers
+
+    @property
     def child_pids(self) -> list[int]:
         """Process ids of the children."""
-        return [child.process.pid for child in tuple(self._children)]
+        return [child.process.pid for child in self._children]
 
     def start(self) -> None:
         """Begin to warm children and to take rows."""
@@ -93,12 +102,12 @@ class Dispatcher:
         while not self._stopping.is_set():
             self._guarded_turn()
         until = time.monotonic() + self._grace
-        while any(child.row for child in self._children) and time.monotonic() < until:
-            self._listen(0.1)
+        while self._children.busy() and time.monotonic() < until:
+            self._guarded_listen()
         for child in self._children:
             child.terminate(_CANCEL_GRACE_SECONDS)
-        while self._children:
-            self._listen(0.1)
+        while len(self._children):
+            self._guarded_listen()
             for child in self._children:
                 child.kill_if_late()
         self._wakeups.close()
@@ -106,38 +115,44 @@ class Dispatcher:
 
     def _guarded_turn(self) -> None:
         try:
-            self._keep_children()
+            self._listen(0)  # whatever fails below: who has ended or died is heard
+            self._children.keep()
+            self._keep_leases()
             self._wakeups.connect()
             self._take_rows()
-            self._watch()
+            self._keep_leases()
+            self._stop_cancelled()
+            self._probe()
             self._listen(_IDLE_SECONDS)
         except (psycopg.OperationalError, ClientError) as error:
-            log.warning("dispatch waits: %s", error)
+            self._say_waiting(error)
             self._stopping.wait(_RETRY_SECONDS)
         except Exception:  # whatever it is: an ended thread would leave every incident alone
             log.exception("dispatch goes on after an error that nobody foresaw")
             self._stopping.wait(_RETRY_SECONDS)
 
-    def _keep_children(self) -> None:
+    def _guarded_listen(self) -> None:
+        """On the way out: flows that still end keep their leases meanwhile."""
+        try:
+            self._keep_leases()
+        except ClientError as error:
+            self._say_waiting(error)
+        self._listen(0.1)
+
+    def _say_waiting(self, error: Exception, incident: str = "") -> None:
         now = time.monotonic()
-        if now < self._next_start or len(self._children) >= self._wanted:
-            return
-        if any(child.process.poll() is not None for child in self._children):
-            return  # its socket says so in a moment
-        self._next_start = now + _RESTART_SECONDS
-        while len(self._children) < self._wanted:
-            try:
-                child = Child.start(self._modules)
-            except OSError:  # no process or descriptor left: those that live keep their leases
-                log.exception("no child could be started")
-                return
-            self._children.append(child)
-            self._selector.register(child.channel, selectors.EVENT_READ, child)
+        if now >= self._next_word:
+            self._next_word = now + _SAY_SECONDS
+            bound = {"incident": incident} if incident else None
+            log.warning("dispatch waits, the intake goes on: %s", error, extra=bound)
 
     def _take_rows(self) -> None:
         for child in self._children:
-            while self._may_take(child) and (row := self._outbox.take()) is not None:
+            while self._may_take(child) and (row := self._take_row()) is not None:
                 self._work_on(row, child)
+
+    def _take_row(self) -> Row | None:
+        return self._outbox.take(P0 if self._children.one_is_kept else P3)
 
     def _may_take(self, child: Child) -> bool:
         due = time.monotonic() >= self._next_take
@@ -147,7 +162,7 @@ class Dispatcher:
         try:
             step = self._advance.next_for(row)
         except ClientError as error:
-            log.warning("dispatch waits: %s", error, extra={"incident": row.incident})
+            self._say_waiting(error, row.incident)
             self._next_take = time.monotonic() + _RETRY_SECONDS
             step = Wait(_RETRY_SECONDS)
         except Exception:  # of this row alone: the rows behind it must not wait for a person
@@ -160,11 +175,12 @@ class Dispatcher:
 
     def _order(self, row: Row, step: HandOver, child: Child) -> None:
         try:
-            child.order(row, step.run, step.entrypoint)
+            child.order(row, step.run, step.entrypoint, self.holder)
         except OSError as error:  # it has died since it was last heard; its burial frees the row
             log.warning("child lost: %s", error, extra={"incident": row.incident})
             child.process.kill()
         else:
+            metrics.STARTED.inc()
             log.info("run %s handed over", step.run, extra={"incident": row.incident})
 
     def _settle(self, row: Row, step: Next) -> None:
@@ -183,26 +199,34 @@ class Dispatcher:
         except Exception:  # of this row alone, as above
             log.exception("left to the lease", extra={"incident": row.incident})
 
-    def _watch(self) -> None:
-        """Extend leases, and stop what a person has cancelled or another gateway has taken."""
-        busy = [child for child in self._children if child.row is not None]
-        now = time.monotonic()
-        if busy and now >= self._next_extension:
-            kept = self._outbox.extend(child.row.id for child in busy if child.row)
-            for child in busy:
-                if child.row and child.row.id not in kept:
-                    log.error("lease lost", extra={"incident": child.row.incident})
-                    child.process.kill()
-            self._next_extension = now + LEASE_SECONDS / 6
-        if busy and now >= self._next_cancel_look:
-            cancelled = self._api.cancelling(child.run for child in busy)
-            for child in busy:
-                if child.run in cancelled:
-                    child.cancelled = True
-                    child.terminate(_CANCEL_GRACE_SECONDS)
-            self._next_cancel_look = now + _CANCEL_LOOK_SECONDS
+    def _keep_leases(self) -> None:
+        """Extend the leases; a child whose row another gateway has taken is killed."""
+        busy = {row.id: (row, child) for row, child in self._children.busy()}
+        if not busy or time.monotonic() < self._next_extension:
+            return
+        for lost in busy.keys() - self._outbox.extend(busy):
+            row, child = busy[lost]
+            log.error("lease lost", extra={"incident": row.incident})
+            child.process.kill()
+        self._next_extension = time.monotonic() + self._lease_seconds / 6
+
+    def _stop_cancelled(self) -> None:
+        """Stop what a person has cancelled in Prefect, and make sure of it."""
+        busy = [child for _, child in self._children.busy()]
         for child in busy:
             child.kill_if_late()
+        if not busy or time.monotonic() < self._next_cancel_look:
+            return
+        self._next_cancel_look = time.monotonic() + _CANCEL_LOOK_SECONDS
+        cancelled = self._api.cancelling(child.run for child in busy)
+        for child in busy:
+            if child.run in cancelled:
+                child.cancelled = True
+                child.terminate(_CANCEL_GRACE_SECONDS)
+
+    def _probe(self) -> None:
+        if time.monotonic() >= self._api.heard_at + _PROBE_SECONDS:
+            self._api.probe()
 
     def _listen(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):
@@ -224,17 +248,25 @@ class Dispatcher:
         if not alive:
             self._bury(child)
 
-    def _conclude(self, row: Row, run: str, message: dict[str, str]) -> None:
+    def _conclude(self, row: Row, run: str, message: Mapping[str, Any]) -> None:
         if message["claim"] != "ACCEPT":  # a worker was faster, or there is no free slot
             self._settle_by(row, lambda: Wait(1))
             return
-        state, name = message["state"], message["name"]
-        self._settle_by(row, lambda: self._advance.ended(row, run, state, name))
+        if not self._is_still_ours(row):
+            log.error("lease lost", extra={"incident": row.incident})
+            return
+        state, name, away = message["state"], message["name"], message["away"]
+        self._settle_by(row, lambda: self._advance.ended(row, run, state, name, away=away))
+
+    def _is_still_ours(self, row: Row) -> bool:
+        """Whether we may say what became of it; PostgreSQL away: the settling will find out."""
+        try:
+            return row.id in self._outbox.extend([row.id])
+        except ClientError:
+            return True
 
     def _bury(self, child: Child) -> None:
-        self._selector.unregister(child.channel)
-        child.bury()
-        self._children.remove(child)
+        self._children.bury(child)
         if child.row is None:
             return
         row, run = child.row, child.run

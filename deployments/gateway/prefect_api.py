@@ -3,7 +3,9 @@
 Importing it costs seconds and a hundred megabytes, which only the warm children need.
 """
 
+import math
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -18,8 +20,11 @@ from tasks.domain.errors import BadInput
 CLAIMED = "Claimed"
 """Name of the Pending state by which a warm child takes a run; a worker's has another name."""
 
-_TIMEOUT_SECONDS = 5.0
+# Short: the thread that waits for an answer is the one that extends leases.
+_TIMEOUT = httpx.Timeout(5.0, connect=2.0)
+_UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
 _EXCERPT = 200
+_NOT_LET_IN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +45,11 @@ class Run:
 
 
 class PrefectApi:
-    """A client with one kept-alive connection. Not for several threads."""
+    """A client with one kept-alive connection. Not for several threads.
+
+    `answers` tells how the last call went (may be read from any thread): True when the server
+    understood us and let us in. `heard_at` is when that was, on the monotonic clock.
+    """
 
     def __init__(self, url: str, auth_string: str = "", api_key: str = "") -> None:
         headers = {"Authorization": f"Bearer {api_key}"} if api_key else {}
@@ -49,10 +58,12 @@ class PrefectApi:
             base_url=url,
             headers=headers,
             auth=(user, password) if auth_string else None,
-            timeout=_TIMEOUT_SECONDS,
+            timeout=_TIMEOUT,
             transport=httpx.HTTPTransport(retries=1),
         )
         self._deployments: dict[str, Deployment] = {}
+        self.answers = False
+        self.heard_at = -math.inf
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -132,6 +143,23 @@ class PrefectApi:
         body = {"state": {"type": state, "name": name, "message": message}, "force": True}
         self._call("POST", f"/flow_runs/{run}/set_state", json=body)
 
+    def end_subflows(self, run: str, state: str, name: str, message: str) -> None:
+        """Set a state for all unfinished runs below a run whose process is known to be dead."""
+        parents = [run]
+        while parents:
+            wanted = {
+                "parent_flow_run_id": {"any_": parents},
+                "state": {"type": {"any_": list(_UNFINISHED)}},
+            }
+            found = self._call("POST", "/flow_runs/filter", json={"flow_runs": wanted})
+            parents = [below["id"] for below in found]
+            for below in parents:
+                self.force_state(below, state, name, message)
+
+    def probe(self) -> None:
+        """Ask whether the server is there and lets us in. Raises ClientError when not."""
+        self._call("GET", "/health")
+
     def cancelling(self, runs: Iterable[str]) -> set[str]:
         """Which of the runs a person wants to have stopped."""
         wanted = {
@@ -149,10 +177,12 @@ class PrefectApi:
         try:
             answer = self._http.request(method, path, **content)
         except httpx.TransportError as error:
+            self._heard(good=False)
             raise Transient(f"Prefect's API: {type(error).__name__} at {path}") from error
+        self._heard(good=not answer.is_server_error and answer.status_code not in _NOT_LET_IN)
         if answer.status_code == HTTPStatus.NOT_FOUND:
             raise NotFound(f"Prefect's API knows nothing at {path}")
-        if answer.status_code in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        if answer.status_code in _NOT_LET_IN:
             raise Denied(f"Prefect's API refused us at {path}: check PREFECT_API_AUTH_STRING")
         if answer.is_server_error or answer.status_code == HTTPStatus.TOO_MANY_REQUESTS:
             raise Transient(f"Prefect's API answered {answer.status_code} at {path}")
@@ -164,6 +194,9 @@ class PrefectApi:
             return answer.json()
         except ValueError as error:
             raise Malformed(f"Prefect's API answered no JSON at {path}") from error
+
+    def _heard(self, *, good: bool) -> None:
+        self.answers, self.heard_at = good, time.monotonic()
 
 
 def _as_run(value: Mapping[str, Any]) -> Run:

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from deployments.gateway.answers import refusal
 from deployments.gateway.decisions import IncidentId, unknown_incident
+from deployments.gateway.pages.known import CANNOT_BE_READ, KNOWN, Unreadable
 from deployments.gateway.people import Reader
 from tasks.clients.errors import Transient
 from tasks.domain.escalation import acknowledged_at
@@ -38,12 +39,15 @@ Suffix = Annotated[str, Path(pattern=r"^(html|pdf)$")]
 
 @router.get("/incidents")
 def list_incidents(_: Reader) -> dict[str, Any]:
-    """The newest incidents, and what is in quarantine."""
+    """The newest incidents, those that cannot be read among them, and what is in quarantine."""
+    found = KNOWN.read(journal.all_incidents(_LIST_LIMIT))
     count, newest = quarantine.newest()
     return {
         "incidents": [
-            _summary(journal.read(known)) for known in journal.all_incidents(_LIST_LIMIT)
+            _summary_of_unreadable(one) if isinstance(one, Unreadable) else _summary(one)
+            for one in found
         ],
+        "problems": [one.problem for one in found if isinstance(one, Unreadable)],
         "quarantine": {"count": count, "newest": newest},
     }
 
@@ -94,8 +98,8 @@ def show_report(incident: IncidentId, sha256: Sha256, suffix: Suffix) -> Respons
 
 
 @router.get("/healthz")
-def healthz() -> dict[str, str]:
-    """The process answers."""
+async def healthz() -> dict[str, str]:
+    """The process answers. In the event loop itself: busy threads are no reason to be restarted."""
     return {"status": "ok"}
 
 
@@ -110,8 +114,14 @@ def readyz(request: Request) -> JSONResponse:
         "dispatcher": dispatcher is not None and dispatcher.is_alive,
         "ticker": ticker is not None and ticker.is_alive,
     }
+    asks = request.app.state.reconciler is not None
+    said = {
+        "ready": ready,
+        "warm_children": children,
+        "reconciliation": "configured" if asks else "not configured",  # ready all the same
+    }
     status = HTTPStatus.OK if all(ready.values()) else HTTPStatus.SERVICE_UNAVAILABLE
-    return JSONResponse({"ready": ready, "warm_children": children}, status_code=status)
+    return JSONResponse(said, status_code=status)
 
 
 def _database_answers() -> bool:
@@ -154,6 +164,11 @@ def _summary(state: Incident) -> dict[str, Any]:
         "alerts": len(state.alerts),
         "plan_hash": state.plan_hash or None,
     }
+
+
+def _summary_of_unreadable(found: Unreadable) -> dict[str, Any]:
+    """In the shape of the others, so that a list can be shown."""
+    return _summary(Incident(found.id)) | {"title": CANNOT_BE_READ, "stage": "unreadable"}
 
 
 def _plan(state: Incident) -> dict[str, Any] | None:

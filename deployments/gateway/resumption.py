@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from tasks.domain.approval import EXPIRED, Standing, standing
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident, Stage
+from tasks.domain.severity import Severity
 from tasks.work import incidents, journal, responder
 
 
@@ -26,7 +27,8 @@ def order_resumption(incident: Incident) -> bool:
     if not decided:
         return False
     key = f"resume:{incident.id}:{decided[-1]}"
-    return incidents.enqueue(incident.id, incidents.RESUME, key)
+    priority = (incident.severity or Severity.P2).rank
+    return incidents.enqueue(incident.id, incidents.RESUME, key, priority=priority)
 
 
 def expire(incident: str, now: datetime) -> bool:

@@ -2,36 +2,45 @@
 
 Several gateways may run; the one that holds the advisory lock acts. Nothing breaks if two do: an
 order has a unique key, a decision too. Facts are read again only when an incident has new ones.
+
+What time makes due: escalations, the end of a plan's validity, the end of an incident whose alerts
+have been resolved for long enough, and an incident when the Watchdog is not heard.
 """
 
 import logging
 import threading
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import partial
 
-from psycopg import Connection
-from psycopg.rows import TupleRow
-
+from deployments.gateway.open_incidents import OpenIncidents
 from deployments.gateway.resumption import expire, order_resumption
 from tasks.clients.errors import ClientError
 from tasks.domain.approval import EXPIRED, Standing, standing
-from tasks.domain.escalation import due_steps
+from tasks.domain.escalation import Due, pending_steps
 from tasks.domain.incident import Incident
-from tasks.work import incidents, journal, responder
+from tasks.domain.resolution import is_quiet, what_keeps_open
+from tasks.domain.severity import Severity
+from tasks.work import heartbeats, incidents, journal, resolution, responder
 
 log = logging.getLogger("gateway.ticker")
 
 LOCK = 0x5449434B  # "TICK"
 _SECONDS = 1.0
 _BAD_SECONDS = 60.0  # until an incident that cannot be read or acted on is tried again
-_NEWEST = "SELECT incident, max(seq) FROM journal WHERE incident = ANY(%s) GROUP BY incident"
+_RESUMPTION = "resumption"
+_UNREST = timedelta(seconds=15)  # until an incident that could not be closed yet is tried again
 
 
 class Ticker:
     """A thread; `stop` returns when it has ended."""
 
-    def __init__(self) -> None:
-        self._known: dict[str, tuple[int, Incident]] = {}
+    def __init__(self, started_at: datetime | None = None) -> None:
+        self._started_at = started_at or datetime.now(UTC)
+        self._open = OpenIncidents()
+        self._watched: dict[str, _Watched] = {}
         self._put_off: dict[str, float] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="ticker")
@@ -66,41 +75,108 @@ class Ticker:
             row = connection.execute("SELECT pg_try_advisory_xact_lock(%s)", (LOCK,)).fetchone()
             if row is None or not row[0]:
                 return
-            newest = self._newest(connection)
-            for name in newest:
-                if time.monotonic() >= self._put_off.get(name, 0):
-                    self._guarded_act(name, newest[name], now)
+            connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
+            self._open.follow(connection)
+            self._forget_what_is_over()
+            silent = heartbeats.watch(self._started_at, now)
+            if silent:
+                log.warning("the Watchdog fell silent or is back", extra={"incident": silent})
+            for name, newest in self._open.newest.items():
+                self._guarded(name, partial(self._act, name, newest, now))
+            for name in resolution.without_firing_alerts(self._unresolved()):
+                self._guarded(name, partial(_record_resolved, name))
 
-    def _newest(self, connection: Connection[TupleRow]) -> dict[str, int]:
-        """The place of the newest fact of each open incident; what we knew of others is dropped."""
-        names = journal.open_incidents()
-        newest: dict[str, int] = dict(connection.execute(_NEWEST, (names,)).fetchall())
-        self._known = {
-            name: known for name, known in self._known.items() if newest.get(name) == known[0]
-        }
+    def _forget_what_is_over(self) -> None:
+        newest = self._open.newest
+        self._watched = {name: one for name, one in self._watched.items() if name in newest}
         self._put_off = {name: until for name, until in self._put_off.items() if name in newest}
-        return {name: newest[name] for name in names}
 
-    def _guarded_act(self, name: str, newest: int, now: datetime) -> None:
+    def _unresolved(self) -> list[str]:
+        return [
+            name
+            for name, watched in self._watched.items()
+            if watched.is_open
+            and watched.incident.alerts
+            and watched.incident.alerts_resolved_at is None
+        ]
+
+    def _guarded(self, name: str, act: Callable[[], None]) -> None:
+        if time.monotonic() < self._put_off.get(name, 0):
+            return
         try:
-            if name not in self._known:
-                self._known[name] = (newest, journal.read(name))
-            _act_on(self._known[name][1], now)
+            act()
         except ClientError:
             raise
         except Exception:  # of this incident alone: the clocks of the others run on
             log.exception("put off for %d s", _BAD_SECONDS, extra={"incident": name})
             self._put_off[name] = time.monotonic() + _BAD_SECONDS
 
+    def _act(self, name: str, newest: int, now: datetime) -> None:
+        watched = self._watched.get(name)
+        if watched is None or watched.newest != newest:
+            # In a storm an incident changes at every look: only its new facts are read.
+            incident = journal.read(name) if watched is None else journal.read_on(watched.incident)
+            watched = _Watched(newest, incident, pending_steps(incident))
+            self._watched[name] = watched
+        watched.escalate(now)
+        if watched.is_open:
+            watched.settle_plan(now)
+            watched.close(now)
 
-def _act_on(incident: Incident, now: datetime) -> None:
-    for due in due_steps(incident, now):
-        key = f"escalate:{incident.id}:{due.step}"
-        if incidents.enqueue(incident.id, incidents.ESCALATION, key):
-            log.info("escalation due: %s", due.step, extra={"incident": incident.id})
-    decided = {made.decision for made in incident.decisions_on_plan()}
-    if standing(incident, now) is Standing.EXPIRED and EXPIRED not in decided:
-        if expire(incident.id, now):
-            log.info("plan expired", extra={"incident": incident.id})
-    elif decided:
-        order_resumption(incident)
+
+@dataclass(slots=True)
+class _Watched:
+    """An incident as its facts up to `newest` show it, and what was done about it since."""
+
+    newest: int
+    incident: Incident
+    steps: tuple[Due, ...]
+    ordered: set[str] = field(default_factory=set)
+    tried_at: datetime | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Closed ones are watched for what is to be told of them still."""
+        return self.incident.closed_at is None
+
+    def escalate(self, now: datetime) -> None:
+        """Order the steps that are due."""
+        for due in self.steps:
+            key = f"escalate:{self.incident.id}:{due.step}"
+            if due.due_at > now or key in self.ordered:
+                continue
+            priority = (self.incident.severity or Severity.P2).rank
+            if incidents.enqueue(self.incident.id, incidents.ESCALATION, key, priority=priority):
+                log.info("escalation due: %s", due.step, extra=self._bound)
+            self.ordered.add(key)
+
+    def settle_plan(self, now: datetime) -> None:
+        """Record that the plan's time is over, or have the run go on that waits for a decision."""
+        decided = {made.decision for made in self.incident.decisions_on_plan()}
+        if standing(self.incident, now) is Standing.EXPIRED and EXPIRED not in decided:
+            if expire(self.incident.id, now):
+                log.info("plan expired", extra=self._bound)
+        elif decided and _RESUMPTION not in self.ordered:
+            order_resumption(self.incident)
+            self.ordered.add(_RESUMPTION)
+
+    def close(self, now: datetime) -> None:
+        """Close it when its alerts have been resolved for long enough and nothing keeps it open."""
+        if self.tried_at is not None and now < self.tried_at + _UNREST:
+            return
+        if not is_quiet(self.incident, now, resolution.quiet_time()):
+            return
+        if what_keeps_open(self.incident, now):
+            return
+        if resolution.close_if_resolved(self.incident.id, now):
+            log.info("closed: its alerts have resolved", extra=self._bound)
+        self.tried_at = now
+
+    @property
+    def _bound(self) -> dict[str, str]:
+        return {"incident": self.incident.id}
+
+
+def _record_resolved(incident: str) -> None:
+    if resolution.record_resolved(incident):
+        log.info("none of its alerts fires any more", extra={"incident": incident})

@@ -100,7 +100,7 @@ class Metrics:
             Gauge("audit_records_total", "Records acknowledged or found.", registry=registry),
             Gauge("audit_log_integrity_check_passed", "1 or 0: last check.", registry=registry),
             Counter("authentication_failures", "Wrong or missing tokens.", registry=registry),
-            Counter("audit_log_write_errors", "Batches that were refused.", registry=registry),
+            Counter("audit_log_write_errors", "Batches that cannot be written.", registry=registry),
         )
 
 
@@ -140,10 +140,9 @@ def create_app(
     dsn: str, token: str, origin: str, *, checked_per_second: int = 0, hold_seconds: float = 30.0
 ) -> FastAPI:
     """The application over one database."""
-    service = Service(
-        dsn, token, Appender(dsn, origin, hold_seconds), RollingCheck(dsn, checked_per_second),
-        Metrics.new(),
-    )  # fmt: skip
+    metrics = Metrics.new()
+    appender = Appender(dsn, origin, hold_seconds, metrics.write_errors.inc)
+    service = Service(dsn, token, appender, RollingCheck(dsn, checked_per_second), metrics)
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -213,7 +212,6 @@ def _add_log_routes(api: APIRouter, service: Service) -> None:
         try:
             receipts = service.appender.append([event.model_dump() for event in batch.events])
         except Unavailable as error:
-            service.metrics.write_errors.inc()
             raise HTTPException(503, str(error), {"Retry-After": "1"}) from error
         return [asdict(receipt) for receipt in receipts]
 

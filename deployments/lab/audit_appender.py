@@ -9,7 +9,7 @@ numbers to other records.
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -47,8 +47,20 @@ class Unavailable(Exception):
 class Appender:
     """The one writer of the table. Safe to call from several threads: they queue."""
 
-    def __init__(self, dsn: str, origin: str, hold_seconds: float = HOLD_SECONDS) -> None:
+    def __init__(
+        self,
+        dsn: str,
+        origin: str,
+        hold_seconds: float = HOLD_SECONDS,
+        count_error: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`count_error` is called once for a batch that cannot be written, when that is known.
+
+        That is at once when the table is missing, else when the caller is told to come again: a
+        database that is only away for a while, as during a recovery, comes back within the hold.
+        """
         self._dsn = dsn
+        self._count_error = count_error
         self._origin = origin
         self._hold_seconds = hold_seconds
         self._queue = threading.Lock()
@@ -74,13 +86,18 @@ class Appender:
         """
         until = time.monotonic() + self._hold_seconds
         pause = _FIRST_PAUSE
+        is_counted = False
         with self._turn():
             while True:
                 try:
                     with self._translated():
                         return self._append_once(events)
                 except Unavailable as error:
-                    if isinstance(error, _Refused) or time.monotonic() + pause > until:
+                    is_over = isinstance(error, _Refused) or time.monotonic() + pause > until
+                    if not is_counted and (is_over or _is_missing_table(error)):
+                        self._count_error()
+                        is_counted = True
+                    if is_over:
                         raise
                 time.sleep(pause)
                 pause = min(2 * pause, _LONGEST_PAUSE)
@@ -165,6 +182,10 @@ class Appender:
 
 class _Refused(Unavailable):
     """Waiting does not help: the table must be mended first."""
+
+
+def _is_missing_table(error: Unavailable) -> bool:
+    return isinstance(error.__cause__, psycopg.errors.UndefinedTable)
 
 
 def _end_of(connection: psycopg.Connection, origin: str) -> tuple[Head, bool]:

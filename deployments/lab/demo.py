@@ -13,8 +13,9 @@ from deployments import console as people_console
 from deployments import terminal
 from deployments.exits import BAD, GOOD
 from deployments.lab import judging, outcome, watching
+from deployments.lab.alarm import Alarm, raise_alarm
 from deployments.lab.errors import LabError
-from deployments.lab.faults import FAULTS, Damage, notification
+from deployments.lab.faults import FAULTS, Damage, Fault
 from deployments.lab.stack import APPROVER, Lab
 from deployments.lab.stack import Options as LabOptions
 from deployments.lab.state import private_file
@@ -30,7 +31,7 @@ from tasks.work.log_store import ObjectLog
 
 _RESPONSE_SECONDS = 300.0
 _TAIL_SECONDS = 1.0  # before the damage: so that some records are newer than the last seal
-_ANSWER_SECONDS = 10.0
+_CHECKED_PER_SECOND = 10_000  # by the patient itself, so that its monitoring sees damage at once
 _SETTLE_SECONDS = 1.0  # after the swap: so that the writer is seen to go on
 
 
@@ -64,10 +65,12 @@ def run(options: Options) -> int:
         _addresses(console, lab)
         time.sleep(_TAIL_SECONDS)
         damage = fault.inject(lab)
-        console.print(f"\n[bold red]Damage[/]  {fault.description}\n")
-        _send(lab, notification(fault))
-        incident = _watch(console, lab, approve=options.yes)
-        judged = _judge(lab, incident, damage, began)
+        damaged = time.monotonic()
+        console.print(f"\n[bold red]Damage[/]  {fault.description}")
+        alarm = raise_alarm(lab, fault, damaged)
+        console.print(f"[bold red]Alert[/]   {alarm}\n")
+        incident = _watch(console, lab, fault, approve=options.yes)
+        judged = _judge(lab, incident, damage, alarm, began)
         outcome.show(console, judged)
         terminal.write_json(options.json_file, judged.as_json())
         if options.stay:
@@ -87,7 +90,13 @@ def up(*, records: int, reports: Path) -> int:
 
 
 def _lab(console: Console, records: int, seed: int, reports: Path) -> Lab:
-    options = LabOptions(records=records, seed=seed, reports=reports.resolve())
+    options = LabOptions(
+        records=records,
+        seed=seed,
+        reports=reports.resolve(),
+        alerting=True,
+        checked_per_second=_CHECKED_PER_SECOND,
+    )
     return Lab(options, progress=lambda line: console.print(f"  {line}", markup=False))
 
 
@@ -113,27 +122,22 @@ def _until_interrupted() -> None:
         return
 
 
-def _send(lab: Lab, body: dict[str, object]) -> None:
-    answer = httpx.post(
-        f"{lab.gateway_url}/alerts",
-        json=body,
-        headers={"authorization": f"Bearer {lab.alert_token}"},
-        timeout=_ANSWER_SECONDS,
-        trust_env=False,
-    )
-    answer.raise_for_status()
+def _watch(console: Console, lab: Lab, fault: Fault, *, approve: bool) -> Incident:
+    """Show every fact until the fault's incident is closed and reported, or the time is over.
 
-
-def _watch(console: Console, lab: Lab, *, approve: bool) -> Incident:
-    """Show every fact until the incident is closed and reported, or the time is over."""
+    Others may begin beside it, by what the monitoring says of the recovery; they are shown too.
+    """
     since = None
     incident = ""
     told = False
     for fact in watching.new_facts(_RESPONSE_SECONDS):
-        incident = incident or fact.incident
         if fact.kind is FactKind.ALERT_RECEIVED and since is None:
             since = fact.at
+        if fact.kind is FactKind.ALERT_RECEIVED and fact.data["name"] == fault.labels["alertname"]:
+            incident = incident or fact.incident
         watching.show(console, fact, since)
+        if fact.incident != incident:
+            continue
         if fact.kind is FactKind.PLAN_PROPOSED and approve:
             _approve(lab, incident, fact.data["hash"])
         elif fact.kind is FactKind.DRY_RUN and not approve and not told:
@@ -166,7 +170,9 @@ def _seal_again(lab: Lab) -> int | None:
         return None
 
 
-def _judge(lab: Lab, incident: Incident, damage: Damage, began: float) -> outcome.Judged:
+def _judge(
+    lab: Lab, incident: Incident, damage: Damage, alarm: Alarm, began: float
+) -> outcome.Judged:
     """Look at what is there now, without asking the response."""
     memory = lab.memory_bytes()
     time.sleep(_SETTLE_SECONDS)
@@ -184,6 +190,7 @@ def _judge(lab: Lab, incident: Incident, damage: Damage, began: float) -> outcom
     )
     return outcome.Judged(
         incident=incident,
+        alarm=alarm,
         accounted=accounted,
         unnamed=unnamed,
         misnamed=misnamed,

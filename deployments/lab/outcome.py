@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from deployments.lab.alarm import Alarm
 from deployments.lab.judging import Accounted
 from tasks.domain import recovery_plan
 from tasks.domain.facts import Fact, FactKind
@@ -22,6 +23,7 @@ class Judged:
     """
 
     incident: Incident
+    alarm: Alarm
     accounted: Accounted
     unnamed: set[int]
     misnamed: set[int]
@@ -74,7 +76,9 @@ class Judged:
             },
             "report": {form: report.get(form, {}).get("path") for form in ("html", "pdf")},
             "timeline": len(self.incident.facts),
+            "alert_sent_by": self.alarm.way.value,
             "seconds": {
+                "damage_to_alert": round(self.alarm.seconds, 3),
                 "alert_to_first_check": self.seconds_to(FactKind.CHECK_OBSERVED),
                 "alert_to_diagnosis": self.seconds_to(FactKind.DIAGNOSED),
                 "total": round(self.total_seconds, 1),
@@ -130,6 +134,7 @@ def _rows(judged: Judged) -> list[tuple[str, str]]:
         ("incident", f"{state.id}, {severity}: {visible(state.severity_reason)}"),
         ("state", f"{state.stage.value}, {state.outcome or 'not closed'}"),
         ("damage", damage),
+        ("alert", str(judged.alarm)),
         ("decision", visible(approvals)),
         ("restored", f"{before:,} records before, {after:,} after, {lost} lost"),
         ("outage", f"{outage}; seen by the writer {judged.longest_gap:.2f} s"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deployments.lab import prefect_server, template
+from deployments.lab.alertmanager import AlertmanagerServer
 from deployments.lab.cache import CacheServer
 from deployments.lab.environment import LOOPBACK, free_port, require_loopback
 from deployments.lab.memory import memory_of
@@ -28,8 +29,9 @@ class Options:
     """How large the lab is, and what of it is started.
 
     `records` fill the table, the share `backup_at` of them before the backup is taken; `rate` is
-    what the writer appends a second. Without `prefect` there is no gateway either. `state` and
-    `reports` default to places of the lab's own.
+    what the writer appends a second. Without `prefect` there is no gateway either. With `alerting`
+    and where both are installed, what Prometheus finds reaches the gateway by Alertmanager; without
+    it, only what somebody sends. `state` and `reports` default to places of the lab's own.
     """
 
     records: int = 50_000
@@ -39,9 +41,15 @@ class Options:
     prefect: bool = True
     gateway: bool = True
     writer: bool = True
+    alerting: bool = False
     state: Path | None = None
     reports: Path | None = None
     checked_per_second: int = 2000
+
+    @property
+    def has_gateway(self) -> bool:
+        """Whether there is somebody to send alerts to."""
+        return self.prefect and self.gateway
 
 
 class Parts:
@@ -62,6 +70,7 @@ class Parts:
     def __init__(self, options: Options) -> None:
         self.options = options
         self.prometheus: PrometheusServer | None = None
+        self.alertmanager: AlertmanagerServer | None = None
         self.gateway: Child | None = None
         self.worker: Child | None = None
         self.people: dict[str, str] = {}
@@ -120,6 +129,8 @@ class Parts:
             "RUNBOOK_DATABASE__CLIENT_BINARIES": str(binaries()),
             "RUNBOOK_CACHE__URL": self.cache.url,
             "RUNBOOK_METRICS__PROMETHEUS_URL": self.prometheus.url if self.prometheus else "",
+            **self._alerting_environment,
+            **self._links,
             **self.objects.store_environment("responder"),
             **self.trust_environment,
             "RUNBOOK_LEDGER__BACKUP_KEY": self.log_key,
@@ -142,6 +153,23 @@ class Parts:
             home = self.path / "prefect"
             known |= prefect_server.client_environment(self.ports["prefect"], home)
         return known
+
+    @property
+    def _alerting_environment(self) -> dict[str, str]:
+        """Whom the gateway asks what fires; where nobody sends a heartbeat, it misses none."""
+        if self.alertmanager is None:
+            return {"RUNBOOK_GATEWAY__WATCHDOG_MINUTES": "0"}
+        return {"RUNBOOK_ALERTMANAGER__URLS": json.dumps([self.alertmanager.url])}
+
+    @property
+    def _links(self) -> dict[str, str]:
+        """The tools that an incident's page leads to."""
+        tools = {
+            "PREFECT": self.prefect_url if self.options.prefect else "",
+            "PROMETHEUS": self.prometheus.url if self.prometheus else "",
+            "ALERTMANAGER": self.alertmanager.url if self.alertmanager else "",
+        }
+        return {f"RUNBOOK_GATEWAY__LINKS__{name}": url for name, url in tools.items()}
 
     @property
     def trust_files(self) -> dict[str, Path]:
@@ -177,6 +205,8 @@ class Parts:
             lines.append("Prometheus         not installed: firing alerts are Unknown")
         else:
             lines.append(f"Prometheus         {self.prometheus.url}")
+        if self.alertmanager is not None:
+            lines.append(f"Alertmanager       {self.alertmanager.url}")
         if self.options.prefect:
             lines.append(f"Prefect UI         {self.prefect_url}")
         if self.gateway is not None:

@@ -1,23 +1,21 @@
-"""Prometheus, where one is installed: scrapes the audit API and has the patient's own rule."""
+"""Prometheus, where one is installed: scrapes audit API and gateway, with the patient's rules."""
 
+import json
 import shutil
 import urllib.error
 import urllib.request
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from deployments.lab.environment import LOOPBACK, clean_environment, free_port
+from deployments.lab.environment import LOOPBACK, PROJECT, clean_environment, free_port
 from deployments.lab.processes import Child, Processes
 
-_START_SECONDS = 15.0
+OWN_RULES = PROJECT / "deployments" / "prometheus" / "runbook-rules.yml"
+"""Production's rules about the gateway. Those about schedules are not for a lab: it has none."""
 
-_CONFIGURATION = """\
-global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}
-rule_files: [rules.yml]
-scrape_configs:
-  - job_name: rlhf-audit-trail-app
-    static_configs: [{{targets: ["{target}"]}}]
-"""
+_START_SECONDS = 15.0
+_EACH_SECOND = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
 _RULES = """\
 groups:
   - name: rlhf-audit-trail
@@ -28,8 +26,16 @@ groups:
         annotations:
           summary: Audit trail integrity check failed
           description: The last integrity check of the audit log found records that do not verify.
+          remediation: Verify the audit trail and restore it from backup if data is lost
+      - alert: AuditLogStorageIssue
+        expr: increase(audit_log_write_errors_total[5m]) > 0
+        labels: {severity: high, category: audit}
+        annotations:
+          summary: Audit records cannot be written
+          description: The database refused audit records within the last 5 minutes.
+          remediation: Check the database and its storage
       - alert: ApplicationDown
-        expr: up == 0
+        expr: up{job="rlhf-audit-trail-app"} == 0
         for: 5s
         labels: {severity: critical, category: operational}
         annotations: {summary: The RLHF Audit Trail application is down}
@@ -43,12 +49,18 @@ def installed() -> str | None:
 
 @dataclass(slots=True)
 class PrometheusServer:
-    """One Prometheus on loopback; `target` is host:port of the audit API."""
+    """One Prometheus on loopback.
+
+    `target`, `gateway` and `alertmanager` are host:port of audit API, gateway and Alertmanager.
+    Where there is no gateway its rules are left out; without an Alertmanager no alert is sent.
+    """
 
     directory: Path
     processes: Processes
     program: str
     target: str
+    gateway: str = ""
+    alertmanager: str = ""
     port: int = field(default_factory=free_port)
     child: Child | None = None
 
@@ -61,7 +73,8 @@ class PrometheusServer:
         """Start and wait until it serves queries."""
         self.directory.mkdir(parents=True, exist_ok=True)
         configuration = self.directory / "prometheus.yml"
-        configuration.write_text(_CONFIGURATION.format(target=self.target), encoding="utf-8")
+        # JSON is YAML
+        configuration.write_text(json.dumps(self._configuration()), encoding="utf-8")
         (self.directory / "rules.yml").write_text(_RULES, encoding="utf-8")
         self.child = self.processes.start(
             "prometheus",
@@ -70,6 +83,8 @@ class PrometheusServer:
                 f"--config.file={configuration}",
                 f"--storage.tsdb.path={self.directory / 'data'}",
                 "--storage.tsdb.retention.time=2h",
+                # it finds Alertmanager five seconds after its start; what fires before is dropped
+                "--rules.alert.resend-delay=1s",
                 f"--web.listen-address={LOOPBACK}:{self.port}",
                 "--log.level=warn",
             ],
@@ -77,6 +92,24 @@ class PrometheusServer:
             directory=self.directory,
         )
         self.child.wait_ready(lambda: answers(f"{self.url}/-/ready"), _START_SECONDS)
+
+    def _configuration(self) -> dict[str, Any]:
+        scraped = {
+            "rlhf-audit-trail-app": self.target,
+            "runbook-gateway": self.gateway,
+            "alertmanager": self.alertmanager,
+        }
+        told = [self.alertmanager] if self.alertmanager else []
+        return {
+            "global": _EACH_SECOND,
+            "rule_files": ["rules.yml", *([str(OWN_RULES)] if self.gateway else [])],
+            "scrape_configs": [
+                {"job_name": job, "static_configs": [{"targets": [address]}]}
+                for job, address in scraped.items()
+                if address
+            ],
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": told}]}]},
+        }
 
 
 def answers(url: str, seconds: float = 1.0) -> bool:

@@ -18,14 +18,14 @@ from datetime import timedelta
 from types import FrameType, TracebackType
 from typing import Any, NoReturn, Self
 
-from deployments.lab import activation, dataset, prefect_server, prometheus, template
+from deployments.lab import activation, dataset, prefect_server, template
+from deployments.lab.alertmanager import AlertmanagerServer
 from deployments.lab.cache import CacheServer
-from deployments.lab.environment import LOOPBACK
+from deployments.lab.monitoring import monitors
 from deployments.lab.parts import JOURNAL_ORIGIN, ORIGIN, RESPONDER_KEY, Options, Parts
 from deployments.lab.patient import DATABASE, load, set_up
 from deployments.lab.postgres import PATIENT, SUPERUSER, PostgresServer
 from deployments.lab.processes import Processes
-from deployments.lab.prometheus import PrometheusServer
 from deployments.lab.s3 import ObjectServer
 from deployments.lab.sealing import WITNESSES, SealerService, Witness, trust_policy
 from deployments.lab.services import Service, Writer
@@ -42,7 +42,10 @@ __all__ = ["APPROVER", "ORIGIN", "Lab", "Options"]
 APPROVER = "demo approver (simulated)"
 
 _TOKEN_VALID = timedelta(hours=12)
-_DATA = ("patient", "responder", "s3", "cache", "prometheus", "prefect", *WITNESSES)
+_DATA = (
+    *("patient", "responder", "s3", "cache", "prometheus", "alertmanager", "prefect"),
+    *WITNESSES,
+)
 
 
 class Lab(Parts):
@@ -106,6 +109,8 @@ class Lab(Parts):
             submit(self._start_one, "Valkey", self.cache),
             submit(self._start_one, "chat", self.chat),
         ]
+        if self.alertmanager is not None:
+            others.append(submit(self._start_one, "Alertmanager", self.alertmanager))
         witnessing = [submit(self._start_witness, each) for each in self.witnesses]
         rows = dataset.rows(self.options.records, self.options.seed, ORIGIN)
         database.result()
@@ -148,13 +153,11 @@ class Lab(Parts):
         self.writer = Writer(
             self.processes, self.api, self.path / "acked.log", self.options.rate, self.options.seed
         )
-        program = prometheus.installed()
-        if program is not None:
-            target = f"{LOOPBACK}:{self.api.port}"
-            directory = self.path / "prometheus"
-            self.prometheus = PrometheusServer(directory, self.processes, program, target)
+        self.prometheus, self.alertmanager = monitors(self)
 
-    def _start_one(self, name: str, part: ObjectServer | CacheServer | Service) -> None:
+    def _start_one(
+        self, name: str, part: ObjectServer | CacheServer | Service | AlertmanagerServer
+    ) -> None:
         with self._timed(name):
             part.start()
 

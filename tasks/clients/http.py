@@ -56,8 +56,9 @@ def call(
     params: Mapping[str, str | int] | None = None,
     json_body: Mapping[str, Any] | None = None,
     accept: frozenset[int] = frozenset({200}),
+    body_limit: int = _BODY_LIMIT,
 ) -> Answer:
-    """One request; the answer's body must be JSON of at most 4 MiB.
+    """One request; the answer's body must be JSON of at most `body_limit` bytes (4 MiB).
 
     Raises Transient (no answer in time, 429, 5xx outside `accept`), Denied (401, 403, a token
     that no header can carry), NotFound (404) or Malformed (anything else that is not the
@@ -68,7 +69,7 @@ def call(
     if token is not None and token.get_secret_value():
         headers["authorization"] = f"Bearer {_sendable(token)}"
     wanted = {"params": params, "json": json_body, "headers": headers}
-    response, body = _exchange(method, url, wanted, timeout_seconds)
+    response, body = _exchange(method, url, wanted, timeout_seconds, body_limit)
     _check_status(response, url, body, accept)
     try:
         value = json.loads(body)
@@ -114,7 +115,11 @@ def _sendable(token: SecretStr) -> str:
 
 
 def _exchange(
-    method: str, url: str, wanted: dict[str, Any], timeout_seconds: float
+    method: str,
+    url: str,
+    wanted: dict[str, Any],
+    timeout_seconds: float,
+    body_limit: int = _BODY_LIMIT,
 ) -> tuple[httpx.Response, bytes]:
     with _deadline(timeout_seconds) as deadline:
         try:
@@ -124,7 +129,7 @@ def _exchange(
                     method, url, **wanted, extensions={"trace": deadline.watch}
                 ) as response,
             ):
-                body = _bounded(response, url)
+                body = _bounded(response, url, body_limit)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Malformed(f"expected a URL, found {url[:_EXCERPT]!r}") from error
         except httpx.TransportError as error:
@@ -179,13 +184,13 @@ def _deadline(seconds: float) -> Iterator[_Deadline]:
         timer.cancel()
 
 
-def _bounded(response: httpx.Response, url: str) -> bytes:
+def _bounded(response: httpx.Response, url: str, limit: int) -> bytes:
     chunks: list[bytes] = []
     size = 0
     for chunk in response.iter_raw():
         size += len(chunk)
-        if size > _BODY_LIMIT:
-            raise Malformed(f"expected at most {_BODY_LIMIT} bytes of {url}, found more")
+        if size > limit:
+            raise Malformed(f"expected at most {limit} bytes of {url}, found more")
         chunks.append(chunk)
     return b"".join(chunks)
 

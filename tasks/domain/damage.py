@@ -4,8 +4,10 @@ Input is journaled JSON (Verdict.as_json), so every key may be missing or of ano
 cannot be read is left out of the counts and said so by `Damage.complete`.
 """
 
+import hashlib
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from tasks.domain.facts import Fact, FactKind
@@ -121,6 +123,18 @@ def read_damage(facts: Iterable[Fact]) -> Damage:
         reason=visible(deciding.get("reason", "")),
         complete=complete,
     )
+
+
+def damage_digest(diagnosis: Mapping[str, Any]) -> str:
+    """SHA-256 (hex) of what one journaled diagnosis says is wrong.
+
+    Two looks at the same damage have the same one, however much was written to the log between
+    them; more damage has another.
+    """
+    rows = (astuple(row) for row in _findings(diagnosis) if not row.informational)
+    said = [diagnosis.get(name) for name in ("verdict", "altered", "missing")]
+    text = json.dumps([said, sorted(json.dumps(row) for row in rows)])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _by_position(row: DamageRow) -> tuple[bool, int, str, str]:

@@ -4,6 +4,7 @@
     |-- BadInput          what was given cannot be understood: say which field, exit 2
     |-- Refused           a rule of the door forbids the change; nothing was done
     |   |-- Held          a hold covers the target and its evidence is not sealed
+    |   |-- NotPermitted  this person's role does not allow it: ask somebody whose role does
     |   |-- NotApproved   no valid approval of this plan's hash: none, denied, expired, self-made
     |   |-- PlanStale     what the plan was made against has changed: make a new plan
     |   |-- TooManyChanges  the hourly cap or the cool-down of the target
@@ -28,6 +29,10 @@ class Refused(RunbookError):
 
 class Held(Refused):
     """A hold covers the target and no sealed evidence or named override satisfies it."""
+
+
+class NotPermitted(Refused):
+    """The person's role does not allow what they asked for."""
 
 
 class NotApproved(Refused):

@@ -18,16 +18,23 @@ RUNBOOK = "runbook"
 class FactKind(StrEnum):
     """What happened. The comment lists the keys of `data`."""
 
+    # also group_key, owner, remedy, approvers, closes_on_resolve, cooldown_minutes, route, policy
     OPENED = "opened"  # title, component, procedure, cause ("alert" | "person"), simulated
-    # also labels, annotations and starts_at; notification is a SHA-256 in hex
+    # also labels, annotations, starts_at, the assessment of this alert alone (severity, rule,
+    # reason) and its route's approvers and closes_on_resolve; notification is a SHA-256 in hex
     ALERT_RECEIVED = "alert received"  # fingerprint, status, name, notification
+    ALERTS_RESOLVED = "alerts resolved"  # text: none of the incident's alerts fires any more
+    LEAD_TAKEN = "lead taken"  # text; the actor leads the response from now on
     RUN_STARTED = "run started"  # flow_run, attempt
     CHECK_OBSERVED = "check observed"  # step, component, health, summary, seconds, evidence
     SEVERITY_ASSIGNED = "severity assigned"  # severity, rule, reason
     # Verdict.as_json, the findings bounded to the first hundred; findings_total
     DIAGNOSED = "diagnosed"
+    # the runbook's also damage: which diagnosis it was set for
     HOLD_SET = "hold set"  # scope, reason, review_at, needs (what must be sealed)
-    HOLD_LIFTED = "hold lifted"  # scope, reason, by
+    HOLD_LIFTED = "hold lifted"  # scope, reason
+    GLASS_BROKEN = "glass broken"  # scope, reason, until: holds on the scope do not bind so long
+    # also hold (the seq of the one that it was sealed for) and that one's damage
     EVIDENCE_SEALED = (
         "evidence sealed"  # scope, items [{name,key,sha256,size,locked_until}], bucket
     )
@@ -46,6 +53,7 @@ class FactKind(StrEnum):
     CLOCK_STARTED = "clock started"  # clock, due, recipient, reason
     CLOCK_STOPPED = "clock stopped"  # clock, reason
     NOTE = "note"  # text
+    UNKNOWN = "unknown"  # a kind of a version that is older or newer than ours
     REPORTED = "reported"  # html {path,sha256}, pdf {path,sha256}, url
     CLOSED = (
         "closed"  # outcome ("restored" | "no action needed" | "denied" | "manual" | ...), summary

@@ -14,8 +14,14 @@ from typing import Any
 
 from tasks.domain.errors import BadInput
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
+from tasks.domain.holds import Glass, Hold, broken_glass, standing_holds
 from tasks.domain.plan import Plan
+from tasks.domain.routes import Remedy
 from tasks.domain.severity import Severity
+
+APPROVED = "approved"
+APPROVED_BY_POLICY = "approved by policy"
+"""The runbook's own yes; it counts only where the policy says that the remedy is automatic."""
 
 
 class Stage(StrEnum):
@@ -48,8 +54,16 @@ class Incident:
     component: str = ""
     procedure: str = ""
     cause: str = ""
+    group_key: str = ""
+    owner: str = ""
+    remedy: str = ""
+    approvers_needed: int = 1
+    closes_on_resolve: bool = False
+    cooldown_minutes: float | None = None
+    lead: str = ""
     opened_by: str = ""
     opened_at: datetime | None = None
+    alerts_resolved_at: datetime | None = None
     closed_at: datetime | None = None
     outcome: str = ""
     severity: Severity | None = None
@@ -81,17 +95,56 @@ class Incident:
         if self.plan is None:
             return Stage.OPEN
         said = {made.decision for made in self.decisions_on_plan()}
-        if said - {"approved"}:
+        if said - {APPROVED, APPROVED_BY_POLICY}:
             return Stage.OPEN
-        enough = len(self.approvers()) >= self.plan.approvers_needed
-        return Stage.CARRYING_OUT if enough else Stage.AWAITING_APPROVAL
+        return Stage.CARRYING_OUT if self.is_approved() else Stage.AWAITING_APPROVAL
+
+    @property
+    def approvers_required(self) -> int:
+        """How many people must approve the standing plan: what it asks for, or the policy."""
+        return max(self.plan.approvers_needed if self.plan else 1, self.approvers_needed)
+
+    def is_approved(self) -> bool:
+        """Whether enough people, or the policy, have approved the standing plan in time."""
+        return len(self.approvers()) >= self.approvers_required or self.is_approved_by_policy()
+
+    def is_approved_by_policy(self) -> bool:
+        """Whether the runbook has said so, in time, of a plan that the policy lets pass."""
+        return self.policy_approves() and any(
+            made.decision == APPROVED_BY_POLICY
+            and made.by == RUNBOOK
+            and self.plan is not None
+            and made.at < self.plan.expires_at
+            for made in self.decisions_on_plan()
+        )
+
+    def policy_approves(self) -> bool:
+        """Whether the standing plan needs no person: an automatic remedy that destroys nothing.
+
+        A plan or a policy that asks for two people means people, whatever the remedy.
+        """
+        return (
+            self.remedy == Remedy.AUTOMATIC
+            and self.plan is not None
+            and self.plan.destroys_nothing
+            and self.approvers_required == 1
+        )
+
+    @property
+    def glass(self) -> list[Glass]:
+        """Every glass that was broken for this incident, run out or not."""
+        return broken_glass(self.facts)
+
+    def held(self) -> list[Hold]:
+        """The holds that this incident has set and that were not lifted; sealed ones too."""
+        return standing_holds(self.facts)
 
     def approvers(self) -> set[str]:
         """Who has approved the standing plan in time: persons, and not the one who opened it."""
         return {
             made.by
             for made in self.decisions_on_plan()
-            if made.decision == "approved"
+            if made.decision == APPROVED
             and self.plan is not None
             and made.at < self.plan.expires_at
             and made.by not in {RUNBOOK, self.opened_by}
@@ -124,12 +177,43 @@ def _words(fact: Fact, key: str) -> str:
 
 
 def _opened(state: Incident, fact: Fact) -> None:
+    state.group_key = _words(fact, "group_key")
+    state.owner = _words(fact, "owner")
+    state.remedy = _words(fact, "remedy")
+    state.closes_on_resolve = fact.data.get("closes_on_resolve") is True
+    cooldown = fact.data.get("cooldown_minutes")
+    if isinstance(cooldown, int | float) and not isinstance(cooldown, bool):
+        state.cooldown_minutes = max(0.0, float(cooldown))
+    approvers = fact.data.get("approvers")
+    if type(approvers) is int:
+        state.approvers_needed = max(1, approvers)
     state.title = _words(fact, "title")
     state.component = _words(fact, "component")
     state.procedure = _words(fact, "procedure")
     state.cause = _words(fact, "cause")
     state.opened_by = fact.actor
     state.opened_at = fact.at
+
+
+def _alert(state: Incident, fact: Fact) -> None:
+    state.alerts.append(fact.data)
+    if fact.data.get("status") != "firing":
+        return
+    state.alerts_resolved_at = None
+    # Whoever joins keeps the terms of its own route where they are the stricter ones.
+    if fact.data.get("closes_on_resolve") is False:
+        state.closes_on_resolve = False
+    approvers = fact.data.get("approvers")
+    if type(approvers) is int:
+        state.approvers_needed = max(state.approvers_needed, approvers)
+
+
+def _alerts_resolved(state: Incident, fact: Fact) -> None:
+    state.alerts_resolved_at = fact.at
+
+
+def _lead(state: Incident, fact: Fact) -> None:
+    state.lead = fact.actor
 
 
 def _severity(state: Incident, fact: Fact) -> None:
@@ -185,7 +269,9 @@ def _reported(state: Incident, fact: Fact) -> None:
 
 _APPLY: Mapping[FactKind, Callable[[Incident, Fact], object]] = {
     FactKind.OPENED: _opened,
-    FactKind.ALERT_RECEIVED: lambda state, fact: state.alerts.append(fact.data),
+    FactKind.ALERT_RECEIVED: _alert,
+    FactKind.ALERTS_RESOLVED: _alerts_resolved,
+    FactKind.LEAD_TAKEN: _lead,
     FactKind.CHECK_OBSERVED: lambda state, fact: state.checks.update(
         {_key(fact, "step"): fact.data}
     ),

@@ -10,6 +10,7 @@ class Ending(StrEnum):
     AWAITING = "awaiting approval"
     RESTORED = "restored"
     NO_ACTION = "no action needed"
+    RESOLVED = "resolved"
     MANUAL = "manual"
     DENIED = "denied"
     EXPIRED = "expired"
@@ -24,5 +25,5 @@ class Outcome:
 
     @property
     def closes(self) -> bool:
-        """Whether the incident is over: mended with proof, or nothing was wrong."""
-        return self.ending in {Ending.RESTORED, Ending.NO_ACTION}
+        """Whether the incident is over: mended with proof, nothing was wrong, or it passed."""
+        return self.ending in {Ending.RESTORED, Ending.NO_ACTION, Ending.RESOLVED}

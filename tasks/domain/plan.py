@@ -13,6 +13,9 @@ from typing import Any, TypeVar
 
 from tasks.domain.errors import BadInput
 
+NOTHING = "nothing"
+"""What a step says that destroys nothing."""
+
 _Json = TypeVar("_Json", str, int, list[Any], dict[str, Any])
 
 
@@ -51,6 +54,12 @@ class Plan:
             "summary": self.summary,
             "will_be_lost": self.will_be_lost,
         }
+
+    @property
+    def destroys_nothing(self) -> bool:
+        """Whether the plan says, word for word, that no step destroys and nothing will be lost."""
+        said = {step.destroys for step in self.steps} | {self.will_be_lost}
+        return bool(self.steps) and said == {NOTHING}
 
     @property
     def hash(self) -> str:

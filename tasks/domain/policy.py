@@ -1,19 +1,34 @@
-"""Routing: which part of the runbook an alert starts.
+"""Routing as policy: which part of the runbook an alert starts, and on what terms.
 
-By the alert's name first (the served system's own alerts), then by its category label, else
-triage: an alert without a procedure is looked at, told to a person and escalated, never dropped.
-Titles are our own words: alert text is hostile and stays in the alert's facts.
+The policy is a file, tasks/domain/routing.toml unless an operator has one of their own. Its routes
+are tried in their order and the first one whose matchers all match takes the alert; the last route
+has no matchers, so every alert is taken by one. A file that says what cannot be is refused whole.
 """
 
+import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
+from importlib import resources
+from typing import Any, Self
 
 from tasks.domain.alert import Alert
-from tasks.domain.alertmanager import clean
+from tasks.domain.policy_file import read_rules
+from tasks.domain.routes import TRIAGE, Remedy, Route, Rule, decision
+from tasks.domain.severity import assess_routed
 
-TRIAGE = "triage"
-"""The procedure of alerts for which the runbook has none: first checks, then a person."""
+__all__ = [
+    "DEFAULT",
+    "DPO_CLOCK",
+    "DPO_LIMIT",
+    "SECURITY",
+    "TRIAGE",
+    "Remedy",
+    "Route",
+    "RoutingPolicy",
+    "Rule",
+    "shipped_text",
+]
 
 SECURITY = "security"
 """The component whose alerts are told to the security team at once."""
@@ -23,81 +38,51 @@ DPO_CLOCK = "dpo"
 
 DPO_LIMIT = timedelta(hours=1)
 
-_TITLE_LIMIT = 160
-
 
 @dataclass(frozen=True, slots=True)
-class Route:
-    """Where an alert goes.
+class RoutingPolicy:
+    """A policy that holds together. `digest`: SHA-256 of its text, in hex."""
 
-    `component` groups alerts into one incident, `procedure` is a section of the runbook (the
-    module in flows/), `starts_dpo_clock` whether personal data may be concerned.
-    """
+    rules: tuple[Rule, ...]
+    digest: str
+    _nameless: tuple[Rule, ...] = field(init=False, repr=False, compare=False)
+    _by_name: Mapping[str, tuple[Rule, ...]] = field(init=False, repr=False, compare=False)
 
-    component: str
-    procedure: str
-    title: str
-    starts_dpo_clock: bool = False
+    def __post_init__(self) -> None:
+        # Most routes ask for one alert by name: only those of the alert's own name are looked at.
+        names = {rule.alert_name for rule in self.rules} - {None}
+        by_name = {
+            str(name): tuple(rule for rule in self.rules if rule.alert_name in {None, name})
+            for name in names
+        }
+        nameless = tuple(rule for rule in self.rules if rule.alert_name is None)
+        object.__setattr__(self, "_nameless", nameless)
+        object.__setattr__(self, "_by_name", by_name)
 
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """From TOML, as routing.toml explains it. BadInput names the route and the field."""
+        return cls(read_rules(text), hashlib.sha256(text.encode(errors="replace")).hexdigest())
 
-_BY_NAME: Mapping[str, Route] = {
-    "AuditTrailIntegrityFailure": Route(
-        "audit-trail", "audit_trail", "Audit trail: integrity verification failed"
-    ),
-    "MerkleTreeValidationFailure": Route(
-        "audit-trail", "audit_trail", "Audit trail: Merkle tree validation failed"
-    ),
-    "AuditLogStorageIssue": Route(
-        "audit-trail", "audit_trail", "Audit trail: records cannot be written"
-    ),
-    "PrivacyBudgetExceeded": Route(
-        "privacy-engine",
-        "privacy_engine",
-        "Privacy: budget nearly or wholly spent",
-        starts_dpo_clock=True,
-    ),
-    "DifferentialPrivacyNoiseLow": Route(
-        "privacy-engine", "privacy_engine", "Privacy: too little noise", starts_dpo_clock=True
-    ),
-    "DataRetentionViolation": Route(
-        "privacy", "privacy_incident", "Privacy: personal data kept too long", starts_dpo_clock=True
-    ),
-    "ApplicationDown": Route("api", "api_service", "API: down"),
-    "HighResponseTime": Route("api", "api_service", "API: slow"),
-    "HighErrorRate": Route("api", "api_service", "API: many errors"),
-    "DatabaseDown": Route("database", "database", "Database: down"),
-    "DiskSpaceLow": Route("database", "database", "Storage: disk space is low"),
-    "RedisDown": Route("cache", TRIAGE, "Cache: down"),
-    "HighMemoryUsage": Route("api", "api_service", "API: memory is short"),
-    "HighCPUUsage": Route("api", "api_service", "API: processor is short"),
-    "SuspiciousAuthenticationPattern": Route(
-        SECURITY, "breach", "Security: suspicious authentication"
-    ),
-    "UnauthorizedAccessAttempt": Route(SECURITY, "breach", "Security: unauthorised access"),
-    "PotentialDataExfiltration": Route(
-        SECURITY, "breach", "Security: data may be leaving the system", starts_dpo_clock=True
-    ),
-}
+    def route(self, alert: Alert) -> Route:
+        """The route of an alert; every alert has one."""
+        return self.rule(alert).route_of(alert)
 
-_BY_CATEGORY: Mapping[str, Route] = {
-    "audit": Route("audit-trail", "audit_trail", "Audit trail"),
-    "privacy": Route("privacy", "privacy_incident", "Privacy", starts_dpo_clock=True),
-    "operational": Route("api", "api_service", "API"),
-    "performance": Route("api", "api_service", "API"),
-    "infrastructure": Route("infrastructure", TRIAGE, "Infrastructure"),
-    "security": Route(SECURITY, "breach", "Security"),
-    "compliance": Route("compliance", TRIAGE, "Compliance"),
-    "rlhf": Route("rlhf", TRIAGE, "RLHF training"),
-}
+    def decide(self, alert: Alert) -> dict[str, Any]:
+        """The whole decision about an alert, with the severity that it justifies by itself."""
+        route = self.route(alert)
+        return decision(route, assess_routed(alert, route.severity, route.name).severity)
 
-_OTHER = Route("unknown", TRIAGE, "Alert")
+    def rule(self, alert: Alert) -> Rule:
+        """The first rule that takes the alert; the last one takes all."""
+        rules = self._by_name.get(alert.name, self._nameless)
+        return next(rule for rule in rules if rule.takes(alert.labels))
 
 
-def route(alert: Alert) -> Route:
-    """The route of an alert; every alert has one."""
-    known = _BY_NAME.get(alert.name)
-    if known is not None:
-        return known
-    broad = _BY_CATEGORY.get(alert.category, _OTHER)
-    title = clean(f"{broad.title}: {alert.name or 'alert without a name'}", _TITLE_LIMIT)
-    return Route(broad.component, broad.procedure, title, broad.starts_dpo_clock)
+def shipped_text() -> str:
+    """The shipped policy as it is written: what one's own begins from."""
+    return resources.files(__package__).joinpath("routing.toml").read_text(encoding="utf-8")
+
+
+DEFAULT = RoutingPolicy.parse(shipped_text())
+"""The shipped policy."""

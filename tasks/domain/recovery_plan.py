@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from tasks.domain.holds import database_target
 from tasks.domain.plan import Plan, PlanStep
 from tasks.domain.restore import Backup, DatabaseNames, RestoreNumbers
 
@@ -20,7 +21,12 @@ def plan_database_recovery(
     observed: Mapping[str, Any],
     expires_at: datetime,
 ) -> Plan:
-    """The steps of `recovery.db.*`. Nothing is destroyed: production is renamed and kept."""
+    """The steps of `recovery.db.*`. Nothing is destroyed: production is renamed and kept.
+
+    What is made beside production is named as a part of it: a hold on either stops the plan.
+    """
+    production = database_target(names.production)
+    beside = f"{production}/restore"
     return Plan(
         incident=incident,
         procedure="database_recovery",
@@ -32,23 +38,23 @@ def plan_database_recovery(
         steps=(
             PlanStep(
                 RESTORE,
-                f"restore {backup.key} (SHA-256 {backup.sha256[:12]}) into a new database, "
-                "complete it from the sealed segments and prove the signed root",
-                names.scratch,
+                f"restore {backup.key} (SHA-256 {backup.sha256[:12]}) into the new database "
+                f"{names.scratch}, complete it from the sealed segments and prove the signed root",
+                beside,
                 "nothing",
             ),
             PlanStep(
                 CARRY_OVER,
-                "copy newer records that the chain proves, with a tombstone and a signed list for "
-                "each that is lost",
-                names.scratch,
+                f"copy newer records that the chain proves into {names.scratch}, with a tombstone "
+                "and a signed list for each that is lost",
+                beside,
                 "nothing",
             ),
             PlanStep(
                 SWAP,
                 f"hold writers still, carry the last records over, rename {names.production} to "
                 f"{names.quarantine} and {names.scratch} to {names.production} in one transaction",
-                names.production,
+                production,
                 "nothing; sessions on the database end, and writers wait about a second",
             ),
         ),

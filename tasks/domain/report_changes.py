@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from tasks.domain.approval import APPROVED
+from tasks.domain.approval import APPROVED, APPROVED_BY_POLICY
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.journaled import (
     UNKNOWN,
@@ -169,9 +169,12 @@ def steps(facts: Iterable[Fact]) -> tuple[StepRow, ...]:
             plan = mapping(fact.data.get("plan"))
             planned = {text(mapping(step), "step") for step in items(plan.get("steps"))}
             approvers = []
-        elif fact.kind is FactKind.PLAN_DECIDED and fact.data.get("decision") == APPROVED:
-            if fact.actor != RUNBOOK:
+        elif fact.kind is FactKind.PLAN_DECIDED:
+            decision, by_runbook = fact.data.get("decision"), fact.actor == RUNBOOK
+            if decision == APPROVED and not by_runbook:
                 approvers.append(visible(fact.actor, 120))
+            elif decision == APPROVED_BY_POLICY and by_runbook:
+                approvers.append("the routing policy")
         elif fact.kind is FactKind.STEP_STARTED:
             begun[name] = fact
         elif fact.kind in {FactKind.STEP_DONE, FactKind.STEP_FAILED}:
@@ -202,7 +205,7 @@ def _step(fact: Fact, begun: Fact | None, authority: str) -> StepRow:
 
 
 def holds(facts: Iterable[Fact]) -> tuple[HoldRow, ...]:
-    """Holds in the order in which they were set; a lifting closes the last one of its scope."""
+    """Holds in the order in which they were set; a lifting ends all that stand on its scope."""
     rows: list[HoldRow] = []
     for fact in of_kind(facts, FactKind.HOLD_SET, FactKind.HOLD_LIFTED):
         scope = text(fact.data, "scope")
@@ -210,13 +213,11 @@ def holds(facts: Iterable[Fact]) -> tuple[HoldRow, ...]:
             reviewed = instant(fact.data.get("review_at"))
             rows.append(HoldRow(scope, text(fact.data, "reason"), utc(fact.at), reviewed, "stands"))
             continue
-        for place in reversed(range(len(rows))):
-            if rows[place].scope == scope and rows[place].lifted == "stands":
-                by = text(fact.data, "by", visible(fact.actor, 120))
-                lifted = f"{utc(fact.at)} by {by}: {text(fact.data, 'reason')}"
-                kept = rows[place]
+        by = text(fact.data, "by", visible(fact.actor, 120))
+        lifted = f"{utc(fact.at)} by {by}: {text(fact.data, 'reason')}"
+        for place, kept in enumerate(rows):
+            if kept.scope == scope and kept.lifted == "stands":
                 rows[place] = HoldRow(scope, kept.reason, kept.set_at, kept.review_at, lifted)
-                break
     return tuple(rows)
 
 

@@ -26,6 +26,11 @@ class Severity(StrEnum):
         """The more urgent of the two."""
         return min(self, other)
 
+    @property
+    def rank(self) -> int:
+        """0 for P0 to 3 for P3: the smaller, the more urgent."""
+        return int(self.value[1])
+
 
 RESPONSE_MINUTES = {Severity.P0: 0, Severity.P1: 60, Severity.P2: 240, Severity.P3: 1440}
 
@@ -71,13 +76,28 @@ def assess_alert(alert: Alert) -> Assessment:
     return _assess_labels(alert.labels)
 
 
+def assess_routed(alert: Alert, severity: Severity | None, route: str) -> Assessment:
+    """What the alert alone justifies; the routing policy's word counts where it says one."""
+    if severity is None:
+        return assess_alert(alert)
+    return Assessment(severity, "class.severity", f"the routing policy's route {route} says so")
+
+
 def assess_alerts(journaled: Iterable[Mapping[str, Any]]) -> Assessment | None:
     """The worst that an incident's journaled alerts justify; None when no alert brought it.
 
     An alert whose labels cannot be read counts as one without labels, not as none.
     """
-    found = [_assess_labels(_labels(data)) for data in journaled]
+    found = [_assess_journaled(data) for data in journaled]
     return min(found, key=lambda assessed: assessed.severity) if found else None
+
+
+def _assess_journaled(data: Mapping[str, Any]) -> Assessment:
+    """As it was assessed at the intake, by the policy of that moment; by its labels otherwise."""
+    severity, rule, reason = (data.get(name) for name in ("severity", "rule", "reason"))
+    if severity in set(Severity) and isinstance(rule, str) and isinstance(reason, str):
+        return Assessment(Severity(severity), rule, reason)
+    return _assess_labels(_labels(data))
 
 
 def _labels(data: Mapping[str, Any]) -> dict[str, str]:

@@ -36,6 +36,7 @@ SECTION = {
     FactKind.DIAGNOSED: "damage",
     FactKind.HOLD_SET: "response",
     FactKind.HOLD_LIFTED: "response",
+    FactKind.GLASS_BROKEN: "response",
     FactKind.EVIDENCE_SEALED: "evidence",
     FactKind.PLAN_PROPOSED: "response",
     FactKind.DRY_RUN: "response",
@@ -118,6 +119,9 @@ _TOLD: Mapping[FactKind, Callable[[Mapping[str, Any]], str]] = {
     FactKind.DIAGNOSED: _diagnosed,
     FactKind.HOLD_SET: lambda data: f"{text(data, 'scope')}: {text(data, 'reason')}",
     FactKind.HOLD_LIFTED: lambda data: f"{text(data, 'scope')}: {text(data, 'reason')}",
+    FactKind.GLASS_BROKEN: lambda data: (
+        f"{text(data, 'scope')} until {text(data, 'until')}: {text(data, 'reason')}"
+    ),
     FactKind.EVIDENCE_SEALED: _evidence,
     FactKind.PLAN_PROPOSED: _planned,
     FactKind.DRY_RUN: _dry_run,
@@ -143,6 +147,8 @@ _TOLD: Mapping[FactKind, Callable[[Mapping[str, Any]], str]] = {
     ),
     FactKind.CLOCK_STOPPED: lambda data: f"{text(data, 'clock')}: {text(data, 'reason', '')}",
     FactKind.NOTE: lambda data: text(data, "text", ""),
+    FactKind.LEAD_TAKEN: lambda data: text(data, "text", ""),
+    FactKind.ALERTS_RESOLVED: lambda data: text(data, "text", ""),
     FactKind.REPORTED: lambda _: "report written as HTML, PDF and JSON",
     FactKind.CLOSED: lambda data: f"{text(data, 'outcome')}: {text(data, 'summary', '')}",
 }

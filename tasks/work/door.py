@@ -5,7 +5,9 @@
 
 `opened` checks everything before the first change and holds the lock; `Passage.carry_out` does one
 step of the plan, once: a step whose fact is in the journal is not repeated, and a step that was
-interrupted is called again, so every act looks at the state before it changes it.
+interrupted is called again, so every act looks at the state before it changes it. A step begins
+under the journal's lock: a denial, a hold or a closing by hand that is recorded first keeps it from
+beginning, and one that is recorded after it finds it begun.
 """
 
 import json
@@ -15,15 +17,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tasks.domain import holds
 from tasks.domain.approval import Standing, standing
 from tasks.domain.errors import Held, NotApproved, PlanStale, RunbookError, TooManyChanges
 from tasks.domain.facts import FactKind
-from tasks.domain.holds import Hold, covers, standing_holds
-from tasks.domain.incident import Incident
+from tasks.domain.holds import Hold
+from tasks.domain.incident import Incident, Stage
 from tasks.settings import settings
-from tasks.work import journal, locks
-
-HOLD_KINDS = (FactKind.HOLD_SET, FactKind.HOLD_LIFTED, FactKind.EVIDENCE_SEALED)
+from tasks.work import journal, locks, responder
 
 Result = dict[str, Any]
 
@@ -47,19 +48,10 @@ class Passage:
         and a JSON-able result. Raises Held when a hold was set since the door was opened, and
         NotApproved when a person denied the plan meanwhile: that is the emergency stop.
         """
-        state = journal.read(self.incident)
-        done = state.done(step)
+        done = journal.read(self.incident).done(step)
         if done is not None:
             return dict(done["result"])
-        _check_holds(self.target, self.evidence_holds)
-        _check_approval(state, datetime.now(UTC))
-        if state.plan_hash != self.plan_hash or not _is_planned(state, step):
-            raise PlanStale(
-                f"expected step {step} in the approved plan {self.plan_hash[:12]}, found another "
-                "plan or none: read the incident"
-            )
-        started = {"step": step, "target": self.target, "fencing_token": self.lock.token}
-        journal.append(self.incident, FactKind.STEP_STARTED, started)
+        self._begin(step)
         try:
             self.lock.fence()
             summary, result = act(self.lock.fence)
@@ -74,6 +66,34 @@ class Passage:
             key=f"done:{self.plan_hash}:{step}",
         )
         return result
+
+    def _begin(self, step: str) -> None:
+        """Record that the step begins, if every rule still allows it."""
+        begun = False
+        while not begun:  # the store is asked without the lock; then nothing may be new
+            passed = _check_holds(self.incident, self.target, self.evidence_holds)
+            begun = self._begin_under_lock(step, passed)
+
+    def _begin_under_lock(self, step: str, passed: list[Hold]) -> bool:
+        """False when a hold binds that is not among those whose evidence was looked at."""
+        now = datetime.now(UTC)
+        with responder.connection() as connection, connection.transaction():
+            journal.lock(connection)
+            facts = journal.facts_of_kinds_in(connection, holds.KINDS)
+            if any(
+                hold not in passed for hold in holds.binding(facts, self.incident, self.target, now)
+            ):
+                return False
+            state = journal.read_in(connection, self.incident)
+            _check_approval(state, now)
+            if state.plan_hash != self.plan_hash or not _is_planned(state, step):
+                raise PlanStale(
+                    f"expected step {step} in the approved plan {self.plan_hash[:12]}, found "
+                    "another plan or none: read the incident"
+                )
+            started = {"step": step, "target": self.target, "fencing_token": self.lock.token}
+            journal.append_in(connection, self.incident, FactKind.STEP_STARTED, started)
+        return True
 
 
 @contextmanager
@@ -94,7 +114,7 @@ def opened(
     try:
         now = datetime.now(UTC)
         state = journal.read(incident)  # under the lock: another run's steps are seen
-        _check_holds(target, evidence_holds)
+        _check_holds(incident, target, evidence_holds)
         _check_approval(state, now)
         _check_caps(state, target, now)
         _check_observed(state, observe)
@@ -109,10 +129,16 @@ def opened(
         lock.release()
 
 
-def _check_holds(target: str, evidence_holds: Callable[[Hold], bool]) -> None:
-    for hold in standing_holds(journal.facts_of_kinds(HOLD_KINDS)):
-        if not covers(hold.scope, target):
-            continue
+def _check_holds(incident: str, target: str, evidence_holds: Callable[[Hold], bool]) -> list[Hold]:
+    """The holds that bind and are satisfied, each by evidence that was looked at now."""
+    facts = journal.facts_of_kinds(holds.KINDS)
+    binding = holds.binding(facts, incident, target, datetime.now(UTC))
+    for hold in binding:
+        if hold.by_person:
+            raise Held(
+                f"{target} is held by {hold.by} in {hold.incident} ({hold.reason}): have the hold "
+                "lifted, or break the glass"
+            )
         if not hold.sealed:
             raise Held(
                 f"{target} is held by {hold.incident} ({hold.reason}) and its evidence is not "
@@ -123,9 +149,12 @@ def _check_holds(target: str, evidence_holds: Callable[[Hold], bool]) -> None:
                 f"{target} is held by {hold.incident} and its sealed evidence is missing, "
                 "unlocked or altered in the store: nothing is changed until a person has looked"
             )
+    return binding
 
 
 def _check_approval(state: Incident, now: datetime) -> None:
+    if state.stage is Stage.CLOSED:
+        raise NotApproved(f"expected an open incident, found {state.id} closed: open another")
     found = standing(state, now)
     if found is not Standing.APPROVED:
         raise NotApproved(f"expected an approved plan for {state.id}, found: {found}")
@@ -145,11 +174,13 @@ def _check_caps(state: Incident, target: str, now: datetime) -> None:
             f"expected fewer than {limits.per_hour} changes of {target} in an hour, found "
             f"{len(others)}: something repeats; a person must look"
         )
-    cool = now - timedelta(minutes=limits.cooldown_minutes)
+    policys = state.cooldown_minutes
+    minutes = limits.cooldown_minutes if policys is None else policys
+    cool = now - timedelta(minutes=minutes)
     for fact in journal.facts_of_kinds((FactKind.STEP_DONE,), since=cool):
         if fact.data.get("target") == target and fact.incident != state.id:
             raise TooManyChanges(
-                f"{target} was changed by {fact.incident} less than {limits.cooldown_minutes} "
+                f"{target} was changed by {fact.incident} less than {minutes:g} "
                 "minutes ago: wait, and see whether that helped"
             )
 

@@ -1,13 +1,15 @@
 """Evidence before remedy: the damaged table, the segments and the checkpoint, under Object Lock.
 
-    evidence/<incident>/database/audit_records-<sha>.copy.zst   COPY BINARY of the table, zstd
-    evidence/<incident>/database/segments/<name>-<sha>          each sealed segment, byte for byte
-    evidence/<incident>/database/checkpoint-<size>.note         the newest head that verifies
-    evidence/<incident>/database/manifest.json                  all of these, written last
+    evidence/<incident>/database/<hold>/
+        audit_records-<sha>.copy.zst    COPY BINARY of the table, zstd
+        segments/<sha>-<name>           each sealed segment, byte for byte
+        checkpoint-<size>.note          the newest head that verifies
+        manifest.json                   all of these, written last
 
-The manifest makes the snapshot complete: while it is not there, a killed attempt is made again and
-what it had stored stays as it is, because keys carry their content's digest. The evidence is in
-clear, in a bucket that only responders read; the manifest says so.
+Damage that is found later has a hold and a snapshot of its own. The manifest makes the snapshot
+complete: while it is not there, a killed attempt is made again and what it had stored stays as it
+is, because keys carry their content's digest. The evidence is in clear, in a bucket that only
+responders read; the manifest says so.
 """
 
 import hashlib
@@ -60,18 +62,25 @@ class Item:
 
 
 def seal_snapshot(
-    incident: str, dsn: str, log: LogStore, head: Head, store: ObjectStore, settings: StoreSettings
+    incident: str,
+    hold: int,
+    dsn: str,
+    log: LogStore,
+    head: Head,
+    store: ObjectStore,
+    settings: StoreSettings,
 ) -> list[Item]:
-    """Seal what a recovery is about to replace; finds what an earlier call has sealed.
+    """Seal what a recovery is about to replace; finds what an earlier call has sealed for the hold.
 
-    `dsn`: a role that may read the production table. The last item is the manifest. Table and
-    segments stream through private files (`scratch`, below TMPDIR), one at a time, so memory stays
-    flat: at most one part of an upload, 64 MiB. A missing table is noted in the manifest, because
+    `hold`: its place in the journal. `dsn`: a role that may read the production table. The last
+    item is the manifest. Table and segments stream through private files (`scratch`, below TMPDIR),
+    one at a time, so memory stays flat: at most one part of an upload, 64 MiB. A missing table is
+    noted in the manifest, because
     its absence is evidence as well; so is a name among the segments that cannot be one. Raises
     NotProven when the store took the objects but does not hold them locked, or no longer holds what
     was sealed.
     """
-    sealing = _Sealing(incident, store, settings)
+    sealing = _Sealing(f"evidence/{incident}/database/{hold}/", store, settings)
     known = sealing.earlier()
     if known is not None:
         return known
@@ -80,6 +89,7 @@ def seal_snapshot(
     manifest = {
         "version": _VERSION,
         "incident": incident,
+        "hold": hold,
         "source": postgres.describe(dsn),
         "at": datetime.now(UTC).isoformat(),
         "by": RUNBOOK,
@@ -130,13 +140,13 @@ def _is_locked(store: ObjectStore, bucket: str, item: Mapping[str, Any]) -> bool
 
 
 class _Sealing:
-    """One attempt to seal one incident's snapshot, every object until the same time."""
+    """One attempt to seal one snapshot under a prefix, every object until the same time."""
 
-    def __init__(self, incident: str, store: ObjectStore, settings: StoreSettings) -> None:
+    def __init__(self, prefix: str, store: ObjectStore, settings: StoreSettings) -> None:
         self._store = store
         self._bucket = settings.evidence_bucket
         self._until = datetime.now(UTC) + timedelta(days=settings.retention_days)
-        self._prefix = f"evidence/{incident}/database/"
+        self._prefix = prefix
 
     def earlier(self) -> list[Item] | None:
         """What an earlier attempt sealed to the end, if it still stands."""

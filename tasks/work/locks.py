@@ -6,6 +6,9 @@ gets a larger token, and the late one is refused at its next change.
 
 from dataclasses import dataclass
 
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
 from tasks.domain.errors import LockLost
 from tasks.work import responder
 
@@ -20,6 +23,11 @@ RETURNING token
 _EXTEND = """
 UPDATE locks SET lease_until = clock_timestamp() + make_interval(secs => %s)
  WHERE target = %s AND token = %s RETURNING token
+"""
+
+
+_IS_HELD = """
+SELECT 1 FROM locks WHERE target = %s AND holder = %s AND lease_until > clock_timestamp()
 """
 
 
@@ -50,6 +58,11 @@ class Lock:
                 "UPDATE locks SET lease_until = clock_timestamp() WHERE target = %s AND token = %s",
                 (self.target, self.token),
             )
+
+
+def is_held_in(connection: Connection[TupleRow], target: str, holder: str) -> bool:
+    """Whether the holder's lease of the target runs, as the caller's transaction sees it."""
+    return connection.execute(_IS_HELD, (target, holder)).fetchone() is not None
 
 
 def take(target: str, holder: str, lease_seconds: int) -> Lock:

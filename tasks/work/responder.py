@@ -22,6 +22,9 @@ _POOL_MAX = 8
 _WAIT_SECONDS = 3.0  # a sender of alerts hears 503 after it, and sends again
 
 
+_PATIENCE = "-c lock_timeout=10s -c idle_in_transaction_session_timeout=30s"
+"""A gateway that stands still within a transaction must not stop the others for ever."""
+
 _one_at_a_time = threading.Lock()  # lru_cache lets two first callers both make a pool
 
 
@@ -37,22 +40,27 @@ def _only_pool() -> ConnectionPool[Connection[TupleRow]]:
         min_size=1,
         max_size=_POOL_MAX,
         timeout=_WAIT_SECONDS,
-        kwargs={"autocommit": True, "application_name": "runbook"},
+        reconnect_timeout=_WAIT_SECONDS,  # then each caller tries anew; else pauses grow
+        kwargs={"autocommit": True, "application_name": "runbook", "options": _PATIENCE},
         open=True,
     )
+
+
+class ResponderAway(Transient):
+    """Our own database did not answer: nothing is wrong with the system under care."""
 
 
 @contextmanager
 def connection() -> Iterator[Connection[TupleRow]]:
     """A pooled autocommit connection; open a transaction where statements belong together.
 
-    Raises Transient when the server does not answer, or goes away inside the block.
+    Raises ResponderAway when the server does not answer, or goes away inside the block.
     """
     try:
         with _pool().connection() as pooled:
             yield pooled
     except psycopg.OperationalError as error:
-        raise Transient(
+        raise ResponderAway(
             f"expected the responder's PostgreSQL to answer, found {type(error).__name__}: "
             "what was not committed is not stored"
         ) from error

@@ -8,10 +8,14 @@ from tasks.clients import slack
 from tasks.clients.errors import ClientError, Conflict, Transient
 from tasks.domain.alertmanager import clean
 from tasks.domain.facts import FactKind
+from tasks.domain.incident import Incident
 from tasks.settings import settings
 from tasks.work import journal
 
 CHANNEL = "channel"
+PRIVACY = "privacy"
+"""The moment at which the data protection officer is told of an incident."""
+
 _NO_CHAT = "no chat is configured"
 _TEXT_LIMIT = 3000  # escaping makes it longer, and Slack cuts at 4,000
 _GENERAL = "#incidents"  # the runbook's own channel, when the incident's cannot be made
@@ -23,6 +27,13 @@ def channel_of(incident: str) -> str | None:
         if told.get("moment") == CHANNEL and told.get("receipt"):
             return str(told["receipt"])
     return None
+
+
+def was_told(state: Incident, audience: str, moment: str) -> bool:
+    """Whether somebody was told of that moment; a message that did not arrive is none."""
+    return any(
+        told.get("moment") == moment and told.get("audience") == audience for told in state.notified
+    )
 
 
 def make_channel(incident: str, *, last_try: bool) -> str | None:
@@ -64,10 +75,7 @@ def tell(incident: str, audience: str, moment: str, text: str, *, last_try: bool
     the last try, so that the task's retries try again.
     """
     key = f"told:{moment}:{audience}"
-    if any(
-        told.get("moment") == moment and told.get("audience") == audience
-        for told in journal.read(incident).notified
-    ):
+    if was_told(journal.read(incident), audience, moment):
         return True
     chat = settings().chat
     if not chat.token.get_secret_value():

@@ -53,6 +53,7 @@ def test_only_firing_alerts_are_told_with_what_is_missing_left_empty() -> None:
             {"state": "pending", "labels": {"alertname": "B"}},
             {"state": "inactive", "labels": {}},
             {"labels": {"alertname": "C"}},
+            {"state": "firing", "labels": {"alertname": "Watchdog", "severity": "none"}},
             {"state": "firing", "labels": {"alertname": 7, "category": ["<!channel>"]}},
         )
     )

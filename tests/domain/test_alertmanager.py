@@ -4,6 +4,7 @@ import contextlib
 import copy
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from tasks.domain.alert import AlertStatus
 from tasks.domain.alertmanager import ALERTS_LIMIT, CUT_MARK, TEXT_LIMIT, Notification, clean, parse
 from tasks.domain.errors import BadInput
+
+VECTORS = Path(__file__).parents[1] / "vectors" / "alertmanager"
 
 # As Alertmanager 0.25 sent it (max_alerts 2), with the addresses shortened.
 RECORDED: dict[str, Any] = {
@@ -60,15 +63,32 @@ def test_recorded_notification_is_read_with_each_alerts_own_status() -> None:
     assert alert.starts_at == datetime(2026, 11, 23, 12, 5, 46, 114000, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("name", "statuses", "truncated"),
+    [
+        ("firing_single", ["firing"], 0),
+        ("resolved_single", ["resolved"], 0),
+        ("firing_partially_resolved_truncated", ["resolved", "resolved"], 3),
+    ],
+)
+def test_recorded_bodies_of_alertmanager_0_25_are_understood(
+    name: str, statuses: list[str], truncated: int
+) -> None:
+    found = parse((VECTORS / f"{name}.json").read_bytes())
+    assert [alert.status for alert in found.alerts] == statuses
+    assert found.truncated == truncated
+    assert all(alert.name and alert.fingerprint for alert in found.alerts)
+
+
 def test_unknown_fields_of_newer_versions_are_accepted() -> None:
     body = json.loads(with_alert(newer={"a": [1]}))
     body |= {"notification_reason": "firing", "routeLabels": {"a": "b"}}
     assert len(parse(json.dumps(body).encode()).alerts) == 1
 
 
-def test_nanoseconds_and_offsets_are_read_as_utc() -> None:
-    (alert,) = parse(with_alert(startsAt="2026-11-23T14:05:46.114123456+02:00")).alerts
-    assert alert.starts_at == datetime(2026, 11, 23, 12, 5, 46, 114123, tzinfo=UTC)
+def test_nanoseconds_and_offsets_are_read_as_utc_milliseconds_as_the_api_says_them() -> None:
+    (alert,) = parse(with_alert(startsAt="2026-11-23T14:05:46.114923456+02:00")).alerts
+    assert alert.starts_at == datetime(2026, 11, 23, 12, 5, 46, 114000, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -116,6 +136,22 @@ def test_wrong_notification_is_refused_with_the_field_named(body: bytes, field: 
     assert len(str(refused.value)) < 400
 
 
+@pytest.mark.parametrize(("depth", "understood"), [(16, True), (17, False), (3000, False)])
+@pytest.mark.parametrize("shape", ['{"a": %s}', "[%s]", '["x", 1, %s]'])
+def test_sixteen_levels_are_understood_and_no_more(
+    depth: int, understood: bool, shape: str
+) -> None:
+    inner = "1"
+    for _ in range(depth - 1):  # the body itself is one level
+        inner = shape.replace("%s", inner) if depth < 100 else f"[{inner}]"
+    body = f'{{"version": "4", "alerts": [], "more": {inner}}}'.encode()
+    if understood:
+        assert parse(body).alerts == ()
+    else:
+        with pytest.raises(BadInput, match="nested"):
+            parse(body)
+
+
 def test_nesting_is_bounded_but_brackets_in_text_do_not_count() -> None:
     deep: Any = "x"
     for _ in range(20):
@@ -142,6 +178,14 @@ def test_cleaned_text_can_always_be_stored(text: str) -> None:
     kept = clean(text)
     assert len(kept) <= TEXT_LIMIT
     assert b"\x00" not in kept.encode()
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=12), st.integers(8, 12))
+def test_cleaned_text_is_the_same_whether_it_is_printable_or_not(text: str, limit: int) -> None:
+    """What needs no cleaning goes a shorter way, to the same end."""
+    shorter, longer = clean(text, limit), clean(f"{text}\u2028", limit + 1)
+    if len(text) <= limit:
+        assert f"{shorter}\ufffd" == longer
 
 
 @given(st.binary(max_size=200))

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tasks.domain.holds import covers, is_within
 from tasks.domain.plan import Plan
 from tasks.domain.recovery_plan import (
     CARRY_OVER,
@@ -38,7 +39,15 @@ def plan(**changes: Any) -> Plan:
 
 def test_the_steps_come_in_the_order_that_leaves_production_until_last() -> None:
     assert [step.step for step in plan().steps] == [RESTORE, CARRY_OVER, SWAP]
-    assert [step.target for step in plan().steps] == [NAMES.scratch, NAMES.scratch, "rlhf_audit"]
+    beside = "database/rlhf_audit/restore"
+    assert [step.target for step in plan().steps] == [beside, beside, "database/rlhf_audit"]
+    assert all(NAMES.scratch in step.action for step in plan().steps)
+
+
+def test_a_hold_on_what_any_step_changes_keeps_the_one_door_of_the_plan_closed() -> None:
+    for step in plan().steps:
+        assert covers(step.target, "database/rlhf_audit")
+        assert is_within(step.target, "database/rlhf_audit")  # glass over it frees every step
 
 
 def test_no_step_destroys_anything() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 import psutil
 import pytest
 
+from deployments.lab import alertmanager, prometheus
 from deployments.lab.environment import PROJECT
 from deployments.lab.processes import MARK
 from deployments.lab.state import NOBODY, StateDirectory
@@ -28,6 +29,11 @@ pytestmark = pytest.mark.e2e
 _STATE = re.compile(r"--token-file\s+(\S+)/approver\.token")
 _SECONDS = 240.0
 _TERMINAL = {"COLUMNS": "400", "PYTHONUNBUFFERED": "1"}
+_SENT_BY = (
+    "Prometheus and Alertmanager"
+    if prometheus.installed() and alertmanager.installed()
+    else "the demo itself"
+)
 _KEYS = {
     "incident": (),
     "severity": (),
@@ -35,7 +41,8 @@ _KEYS = {
     "restore": ("records_before", "records_after", "verified", "outage_seconds"),
     "report": ("html", "pdf"),
     "timeline": (),
-    "seconds": ("alert_to_first_check", "alert_to_diagnosis", "total"),
+    "alert_sent_by": (),
+    "seconds": ("damage_to_alert", "alert_to_first_check", "alert_to_diagnosis", "total"),
     "state": (),
 }
 
@@ -124,7 +131,7 @@ def assert_gone(state: Path, seconds: float) -> None:
     StateDirectory.take(state).release()
 
 
-def assert_it_worked(running: Demo, written: Path) -> dict[str, Any]:
+def assert_it_worked(running: Demo, written: Path, sent_by: str = _SENT_BY) -> dict[str, Any]:
     """Exit 0, the JSON that programs rely on, both reports; the JSON."""
     assert running.ended() == 0, running.text
     said = json.loads(written.read_text(encoding="utf-8"))
@@ -134,6 +141,8 @@ def assert_it_worked(running: Demo, written: Path) -> dict[str, Any]:
     assert (said["state"], said["severity"]) == ("closed", "P0")
     assert said["restore"]["verified"] is True
     assert said["acknowledged"]["missing"] == []
+    assert said["alert_sent_by"] == sent_by, running.text
+    assert f"Alert   sent by {sent_by}, " in running.text
     for form in ("html", "pdf"):
         assert Path(said["report"][form]).stat().st_size > 1000
     return dict(said)
@@ -166,6 +175,17 @@ def test_a_dropped_table_comes_back_whole(tmp_path: Path) -> None:
     assert "SOURCE_MISSING" in {finding["code"] for finding in said["findings"]}
     assert said["restore"]["records_before"] == 0
     assert said["restore"]["records_after"] >= 2000
+
+
+@pytest.mark.slow
+def test_without_prometheus_and_alertmanager_the_demo_sends_the_alert_itself(
+    tmp_path: Path,
+) -> None:
+    written = tmp_path / "demo.json"
+    environment = {**os.environ, "PATH": str(_programs_without(tmp_path, "alertmanager"))}
+    with demo(tmp_path, "--yes", "--json", str(written), environment=environment) as running:
+        assert_it_worked(running, written, "the demo itself")
+    assert "not both installed" in running.text
 
 
 @pytest.mark.slow
@@ -226,6 +246,17 @@ def test_the_demo_works_for_a_user_who_is_not_root() -> None:
             assert running.state.is_relative_to(home)
             assert running.state.stat().st_uid == NOBODY
             assert left_over(running.state) == []
+
+
+def _programs_without(directory: Path, name: str) -> Path:
+    """A directory of all programs on PATH but those with this in their names."""
+    made = directory / "bin"
+    made.mkdir()
+    for place in os.environ["PATH"].split(os.pathsep):
+        for program in Path(place).glob("*"):
+            if name not in program.name and not (made / program.name).is_symlink():
+                (made / program.name).symlink_to(program)
+    return made
 
 
 def _records(findings: list[dict[str, Any]], code: str) -> list[int]:

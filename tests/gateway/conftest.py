@@ -1,7 +1,6 @@
 """A real PostgreSQL, a real gateway over HTTP, and, where dispatch is tested, a real Prefect."""
 
 import tempfile
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,19 +10,19 @@ import httpx
 import pytest
 
 from deployments.gateway.app import build_app
-from deployments.gateway.dispatcher import Dispatcher
-from deployments.gateway.prefect_api import PrefectApi
 from deployments.lab.postgres import SUPERUSER, PostgresServer
 from deployments.lab.processes import Processes
 from deployments.lab.state import StateDirectory
 from tasks.work import people
+from tests.gateway.browsers import Browser
+from tests.gateway.dispatching import Dispatching, running_dispatcher
 from tests.gateway.stack import (
     ALERT_TOKEN,
     new_server,
+    own_database,
     pointed_at,
     served,
     start_prefect,
-    until_true,
 )
 
 
@@ -39,21 +38,28 @@ def lab_processes() -> Iterator[Processes]:
 
 @pytest.fixture(scope="session")
 def server(lab_processes: Processes) -> PostgresServer:
-    started = new_server(lab_processes, "gateway-tests")
+    started = new_server(lab_processes, "gateway-tests", fsync=False)
     started.start()
     return started
 
 
-@pytest.fixture
-def database(server: PostgresServer, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A database of its own for the responder; every setting points to it."""
-    name = f"responder_{time.monotonic_ns()}"
+@pytest.fixture(scope="session")
+def migrated(server: PostgresServer) -> str:
+    """Name of a database with our tables, of which each test gets a copy."""
+    name = "migrated"
     with server.connect() as connection:
         connection.execute(f"CREATE DATABASE {name}")
-    with pointed_at(server.dsn(SUPERUSER, name), monkeypatch) as dsn:
+    with pytest.MonkeyPatch.context() as patch, pointed_at(server.dsn(SUPERUSER, name), patch):
+        return name
+
+
+@pytest.fixture
+def database(
+    server: PostgresServer, migrated: str, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A database of its own for the responder; every setting points to it."""
+    with own_database(server, migrated, monkeypatch) as dsn:
         yield dsn
-    with server.connect() as connection:
-        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
@@ -88,6 +94,21 @@ def person(gateway: str) -> Iterator[Callable[[str, str], httpx.Client]]:
         client.close()
 
 
+@pytest.fixture
+def log_in(gateway: str) -> Iterator[Callable[[str, str], Browser]]:
+    """Makes a person with a role and returns their browser, logged in."""
+    browsers: list[Browser] = []
+
+    def make(name: str, role: str) -> Browser:
+        token = people.add_person(name, role, timedelta(hours=1))
+        browsers.append(Browser(gateway, token))
+        return browsers[-1]
+
+    yield make
+    for browser in browsers:
+        browser.client.close()
+
+
 @dataclass(frozen=True)
 class Prefect:
     """A running server with the sample flows deployed."""
@@ -104,19 +125,8 @@ def prefect(server: PostgresServer, lab_processes: Processes) -> Prefect:
 @pytest.fixture
 def dispatching(
     database: str, prefect: Prefect, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Dispatcher, PrefectApi]]:
+) -> Iterator[Dispatching]:
     """A dispatcher with two warm children over the sample flows; second client for tests."""
     assert database
-    monkeypatch.setenv("PREFECT_API_URL", prefect.url)
-    monkeypatch.setenv("PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW", "ignore")
-    monkeypatch.setenv("PREFECT_LOGGING_LEVEL", "WARNING")
-    with PrefectApi(prefect.url) as api, PrefectApi(prefect.url) as eyes:
-        dispatcher = Dispatcher(
-            api, children=2, modules=["tests.gateway.sample_flows"], stop_grace_seconds=0.5
-        )
-        dispatcher.start()
-        try:
-            until_true(lambda: dispatcher.warm_children == 2, 60)
-            yield dispatcher, eyes
-        finally:
-            dispatcher.stop()
+    with running_dispatcher(prefect.url, monkeypatch) as running:
+        yield running

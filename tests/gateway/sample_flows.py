@@ -13,17 +13,26 @@ from tasks.domain.escalation import due_steps
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident, Stage
 from tasks.domain.plan import Plan, PlanStep
-from tasks.work import journal
+from tasks.work import journal, responder
 
 SLEEPS = "sleeps in its first run"
 WAITS = "waits for an approval"
 FAILS = "fails"
+NAPS = "naps for two seconds"
+MEETS_NOBODY = "finds the responder's database away in its first run"
+NESTS = "sleeps in a subflow in its first run"
 
 
 @task(persist_result=False)
 def look(incident: str) -> None:
     data = {"step": "sample.look", "component": "api", "health": "Healthy"}
     journal.append(incident, FactKind.CHECK_OBSERVED, data, key="look")
+
+
+@flow(name="below", persist_result=False)
+def below(incident: str) -> None:
+    look(incident)
+    time.sleep(60)
 
 
 @flow(name="incident", persist_result=False)
@@ -35,9 +44,16 @@ def incident(incident_id: str | None = None) -> str:
     journal.append(incident_id, FactKind.RUN_STARTED, started)
     if state.stage is Stage.CLOSED:
         return "closed already"
-    look(incident_id)
+    if state.title != NESTS:
+        look(incident_id)
     if state.title == SLEEPS and first:
         time.sleep(60)
+    if state.title == NESTS and first:
+        below(incident_id)
+    if state.title == MEETS_NOBODY and first:
+        raise responder.ResponderAway("as ordered")
+    if state.title == NAPS:
+        time.sleep(2)
     if state.title == FAILS:
         raise RuntimeError("as ordered")
     if state.title == WAITS and _must_wait(state):

@@ -13,6 +13,7 @@ import pytest
 import uvicorn
 from fastapi import FastAPI
 
+from deployments.gateway.server import Server, configuration
 from deployments.lab.postgres import (
     RESPONDER,
     SUPERUSER,
@@ -20,7 +21,7 @@ from deployments.lab.postgres import (
     init_cluster,
     new_password,
 )
-from deployments.lab.processes import Processes
+from deployments.lab.processes import Child, Processes
 from tasks.settings import settings
 from tasks.work import responder
 
@@ -28,15 +29,22 @@ ALERT_TOKEN = "sender-token-1"
 SECOND_ALERT_TOKEN = "sender-token-2"
 
 
-def new_server(processes: Processes, name: str) -> PostgresServer:
+def new_server(processes: Processes, name: str, *, fsync: bool = True) -> PostgresServer:
+    """As in production; without fsync a dropped database costs no second, and a kill is no outage.
+
+    Processes are killed in tests, never the power: what is acknowledged survives either way.
+    """
     password = new_password()
     data = processes.state / name
     init_cluster(processes, data, password)
-    return PostgresServer(name, data, processes, RESPONDER, {SUPERUSER: password})
+    options = RESPONDER if fsync else {**RESPONDER, "fsync": "off"}
+    return PostgresServer(name, data, processes, options, {SUPERUSER: password})
 
 
 @contextmanager
 def pointed_at(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name in [each for each in os.environ if each.startswith("RUNBOOK_")]:
+        monkeypatch.delenv(name)  # a lab that another test of this process keeps running
     monkeypatch.setenv("RUNBOOK_RESPONDER__DSN", dsn)
     monkeypatch.setenv(
         "RUNBOOK_GATEWAY__ALERT_TOKENS", f'["{ALERT_TOKEN}", "{SECOND_ALERT_TOKEN}"]'
@@ -52,11 +60,12 @@ def pointed_at(dsn: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 @contextmanager
-def served(app: FastAPI) -> Iterator[str]:
-    """The application behind a real server on loopback."""
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None, access_log=False)
-    server = uvicorn.Server(config)
-    listening = socket.create_server(("127.0.0.1", 0))
+def served(app: FastAPI, port: int = 0) -> Iterator[str]:
+    """The application behind a real server on loopback; on any free port for 0."""
+    config = configuration(app, "127.0.0.1", 0)
+    live = getattr(getattr(app, "state", None), "live", None)  # of the whole gateway only
+    server = uvicorn.Server(config) if live is None else Server(config, live)
+    listening = socket.create_server(("127.0.0.1", port))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
     thread.start()
     try:
@@ -68,6 +77,20 @@ def served(app: FastAPI) -> Iterator[str]:
         server.should_exit = True
         thread.join()
         listening.close()
+
+
+@contextmanager
+def own_database(
+    server: PostgresServer, template: str, environment: pytest.MonkeyPatch
+) -> Iterator[str]:
+    """A copy of a database for the responder; every setting points to it."""
+    name = f"responder_{time.monotonic_ns()}"
+    with server.connect() as connection:
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+    with pointed_at(server.dsn(SUPERUSER, name), environment) as dsn:
+        yield dsn
+    with server.connect() as connection:
+        connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def free_port() -> int:
@@ -82,6 +105,14 @@ def start_prefect(
     with server.connect() as connection:
         connection.execute("CREATE DATABASE prefect")
     port = free_port()
+    launch_prefect(server, processes, port)
+    url = f"http://127.0.0.1:{port}/api"
+    deploy(url, entrypoints)
+    return url
+
+
+def launch_prefect(server: PostgresServer, processes: Processes, port: int) -> Child:
+    """The process of a Prefect server, when it answers; its database must be there."""
     url = f"http://127.0.0.1:{port}/api"
     dsn = server.dsn(SUPERUSER, "prefect").replace("postgresql://", "postgresql+asyncpg://")
     environment = os.environ | {
@@ -102,8 +133,7 @@ def start_prefect(
         grace_seconds=20,
     )
     started.wait_ready(lambda: answers(f"{url}/health"), 120)
-    _deploy(url, entrypoints)
-    return url
+    return started
 
 
 def answers(url: str) -> bool:
@@ -114,7 +144,7 @@ def answers(url: str) -> bool:
         return False
 
 
-def _deploy(url: str, entrypoints: Mapping[str, str]) -> None:
+def deploy(url: str, entrypoints: Mapping[str, str]) -> None:
     with httpx.Client(base_url=url, timeout=30) as client:
         pool = {"name": "responder", "type": "process"}
         client.post("/work_pools/", json=pool).raise_for_status()

@@ -178,6 +178,19 @@ def test_wrong_body_is_422_and_decides_nothing(person: People, body: bytes) -> N
     assert journal.read(plan.incident).decisions == []
 
 
+@pytest.mark.parametrize("body", [None, {}, {"reason": ""}, {"reason": " \n"}])
+def test_denial_without_a_reason_is_422_and_decides_nothing(
+    person: People, body: dict[str, str] | None
+) -> None:
+    plan, bea = planned(), person("bea", "approver")
+    path = f"/incidents/{plan.incident}/plans/{plan.hash}"
+    answer = bea.post(f"{path}/deny", json=body)
+    assert answer.status_code == 422
+    assert set(answer.json()) == {"error", "expected", "found", "next"}
+    assert journal.read(plan.incident).decisions == []
+    assert bea.post(f"{path}/approve", json=body).status_code == 200
+
+
 def test_overlong_reason_is_422(person: People) -> None:
     plan = planned()
     path = f"/incidents/{plan.incident}/plans/{plan.hash}/deny"
@@ -200,7 +213,7 @@ def test_acknowledgement_and_note_are_facts_under_the_persons_name(person: Peopl
     assert shown["acknowledged_at"] == notes[0].at.isoformat()
 
 
-def test_acknowledgement_stops_the_clock_of_the_dpo_once(
+def test_acknowledgement_stops_the_clock_of_the_dpo_once_the_dpo_was_told(
     person: People, sender: httpx.Client
 ) -> None:
     labels = {"alertname": "DataRetentionViolation", "category": "privacy"}
@@ -208,10 +221,13 @@ def test_acknowledgement_stops_the_clock_of_the_dpo_once(
     body = {"version": "4", "alerts": [sent | {"fingerprint": "p1"}]}
     (incident,) = sender.post("/alerts", json=body).json()["opened"]
     later = datetime.now(UTC) + timedelta(hours=2)
+    rosa, bea = person("rosa", "responder"), person("bea", "responder")
+    assert rosa.post(f"/incidents/{incident}/acknowledge").status_code == 200
     assert "clock.dpo.missed" in {due.step for due in due_steps(journal.read(incident), later)}
-    for name in ("rosa", "bea"):
-        answer = person(name, "responder").post(f"/incidents/{incident}/acknowledge")
-        assert answer.status_code == 200
+    told = {"audience": settings().contacts.dpo, "moment": "privacy", "channel": "#i"}
+    journal.append(incident, FactKind.NOTIFIED, told)
+    for client in (rosa, bea):
+        assert client.post(f"/incidents/{incident}/acknowledge").status_code == 200
     state = journal.read(incident)
     assert not [due for due in due_steps(state, later) if due.step.startswith("clock.")]
     (stopped,) = [fact for fact in state.facts if fact.kind is FactKind.CLOCK_STOPPED]

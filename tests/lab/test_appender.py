@@ -209,3 +209,31 @@ def test_a_request_that_is_held_ends_well_when_the_table_comes_back(
     with _appending(patient.patient.dsn("audit_api", DATABASE), hold_seconds=20) as appender:
         assert appender.append(_BATCH)[0].seq == RECORDS
     back.join()
+
+
+def test_a_batch_that_a_missing_table_holds_up_is_a_write_error_once_and_before_its_end(
+    patient: Lab, database: psycopg.Connection
+) -> None:
+    counted: list[float] = []
+    database.execute("ALTER TABLE audit_records RENAME TO away")
+    dsn = patient.patient.dsn("audit_api", DATABASE)
+    appender = Appender(dsn, ORIGIN, 2, lambda: counted.append(time.monotonic()))
+    with pytest.raises(Unavailable):
+        appender.append(_BATCH)
+    ended = time.monotonic()
+    database.execute("ALTER TABLE away RENAME TO audit_records")
+    appender.append(_OTHER)
+    appender.close()
+    (at,) = counted
+    assert ended - at > 1
+
+
+def test_a_lost_connection_is_no_write_error(patient: Lab, database: psycopg.Connection) -> None:
+    counted: list[None] = []
+    dsn = patient.patient.dsn("audit_api", DATABASE)
+    appender = Appender(dsn, ORIGIN, 20, lambda: counted.append(None))
+    appender.append(_BATCH)
+    _end_sessions(database)
+    appender.append(_OTHER)
+    appender.close()
+    assert counted == []

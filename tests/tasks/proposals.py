@@ -1,7 +1,9 @@
 """Incidents with a plan before people, as a flow would have left them in the journal."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from tasks.domain.facts import FactKind
 from tasks.domain.plan import Plan, PlanStep
@@ -23,10 +25,18 @@ def propose(plan: Plan) -> Plan:
 
 
 def proposed(
-    *, opened_by: str = "anna", valid_for: float = 3600, approvers_needed: int = 1
+    *,
+    opened_by: str = "anna",
+    valid_for: float = 3600,
+    approvers_needed: int = 1,
+    procedure: str = "audit_trail",
+    terms: Mapping[str, Any] | None = None,
 ) -> Plan:
     """A new incident's plan of two steps; `valid_for` in seconds."""
-    incident = incidents.declare("tampered", "audit-trail", "audit_trail", opened_by)
+    with incidents.durably() as connection:
+        incident = incidents.open_in(
+            connection, "tampered", "audit-trail", procedure, "person", opened_by, terms=terms
+        )
     steps = tuple(PlanStep(step, "change it", TARGET, "nothing") for step in (FIRST, SECOND))
     return propose(
         Plan(
@@ -47,8 +57,8 @@ def replaced(plan: Plan) -> Plan:
     return propose(replace(plan, summary="mend it otherwise"))
 
 
-def approved() -> Plan:
+def approved(terms: Mapping[str, Any] | None = None) -> Plan:
     """A new incident's plan that one person has approved."""
-    plan = proposed()
+    plan = proposed(terms=terms)
     approvals.decide(plan.incident, plan.hash, "approved", BEA, "go on")
     return plan

@@ -68,7 +68,7 @@ def test_one_of_two_needed_approvals_does_not_open_the_door() -> None:
 
 def test_a_denied_plan_does_not_open_the_door() -> None:
     plan = proposed()
-    approvals.decide(plan.incident, plan.hash, "denied", BEA, "")
+    approvals.decide(plan.incident, plan.hash, "denied", BEA, "not this one")
     refused(NotApproved, "denied", plan.incident)
 
 
@@ -162,6 +162,14 @@ def test_the_cool_down_is_for_other_incidents_and_the_same_target_only(
     assert pass_with(second.incident, Change(), target="cache") == {"times": 1}
     limited(cooldown_minutes=0)
     assert pass_with(third.incident, Change()) == {"times": 1}
+
+
+def test_the_policys_cool_down_counts_where_an_incident_was_opened_with_one() -> None:
+    first, patient = approved(), approved()
+    eager = approved(terms={"cooldown_minutes": 0})
+    pass_with(first.incident, Change())
+    assert pass_with(eager.incident, Change()) == {"times": 1}
+    refused(TooManyChanges, "15 minutes ago", patient.incident)
 
 
 def test_what_failed_as_often_as_the_hour_allows_is_left_to_a_person(

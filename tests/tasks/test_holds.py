@@ -1,7 +1,12 @@
 """Holds at the door: nothing is changed before the evidence is really sealed."""
 
+import threading
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,16 +15,17 @@ from deployments.lab.s3 import EVIDENCE
 from deployments.lab.stack import ORIGIN, Lab
 from tasks.clients.errors import Transient
 from tasks.clients.object_store import ObjectStore
-from tasks.domain.errors import Held
+from tasks.domain.errors import Held, NotApproved
 from tasks.domain.facts import FactKind
 from tasks.domain.holds import Hold
 from tasks.domain.ledger import Trust
+from tasks.domain.plan import Plan
 from tasks.settings import settings
-from tasks.work import evidence, journal
+from tasks.work import approvals, evidence, journal, statements
 from tasks.work.log_heads import latest_head
 from tasks.work.log_store import ObjectLog
 from tests.tasks.passing import Change, pass_with, refused, steps, through
-from tests.tasks.proposals import FIRST, SECOND, TARGET, approved
+from tests.tasks.proposals import BEA, CARL, FIRST, SECOND, TARGET, approved, proposed
 
 pytestmark = [pytest.mark.components, pytest.mark.usefixtures("patient")]
 
@@ -44,7 +50,7 @@ class Custody:
         log = ObjectLog(self.store, settings().store.backups_bucket, settings().store.audit_prefix)
         head = latest_head(log, Trust.in_key(self.lab.log_key, ORIGIN))
         sealed = evidence.seal_snapshot(
-            incident, self.lab.reader_dsn, log, head, self.store, settings().store
+            incident, 0, self.lab.reader_dsn, log, head, self.store, settings().store
         )
         return [item.as_json() for item in sealed]
 
@@ -158,3 +164,86 @@ def test_a_hold_that_is_set_between_two_steps_stops_the_second() -> None:
             passage.carry_out(SECOND, change)
     assert change.made == ["begun"]
     assert steps(plan.incident)[-1] == ("step done", FIRST)
+
+
+def break_glass(incident: str, scope: str = TARGET) -> None:
+    statements.break_glass(incident, BEA, scope, "patients wait")
+
+
+def test_a_persons_hold_keeps_the_door_closed_whatever_is_sealed() -> None:
+    plan = approved()
+    until = datetime.now(UTC) + timedelta(hours=1)
+    statements.hold(plan.incident, CARL, TARGET, "I am looking", until)
+    sealed(plan.incident, [{"key": "k"}])
+    refused(Held, "held by carl .* have the hold lifted, or break the glass", plan.incident)
+
+
+def test_a_hold_on_everything_keeps_every_door_closed_until_it_is_lifted() -> None:
+    plan = approved()
+    until = datetime.now(UTC) + timedelta(hours=1)
+    statements.hold_everything(CARL, "nobody changes anything", until)
+    refused(Held, "held by carl", plan.incident)
+    statements.lift_from_everything(BEA, "go on")
+    time.sleep(1.1)  # the next one's lease, which `refused` has left
+    assert pass_with(plan.incident, Change()) == {"times": 1}
+
+
+def test_broken_glass_opens_the_door_for_its_incident_alone() -> None:
+    plan, other = approved(), approved()
+    hold("INC-other")
+    break_glass(plan.incident)
+    refused(Held, "held by INC-other", other.incident)
+    time.sleep(1.1)  # as above
+    assert pass_with(plan.incident, Change()) == {"times": 1}
+
+
+def test_broken_glass_needs_the_plans_approval_all_the_same() -> None:
+    plan = proposed()
+    hold("INC-other")
+    break_glass(plan.incident)
+    refused(NotApproved, "waiting", plan.incident)
+
+
+def test_glass_that_ran_out_and_a_hold_of_afterwards_keep_the_door_closed() -> None:
+    plan = approved()
+    hold("INC-other")
+    past = {"scope": TARGET, "reason": "r", "until": datetime.now(UTC).isoformat()}
+    journal.append(plan.incident, FactKind.GLASS_BROKEN, past, actor="bea")
+    refused(Held, "held by INC-other", plan.incident)
+    break_glass(plan.incident)
+    hold("INC-third")
+    time.sleep(1.1)  # as above
+    with pytest.raises(Held, match="held by INC-third"):
+        pass_with(plan.incident, Change())
+
+
+def test_a_closing_by_hand_between_two_steps_that_are_done_stops_what_follows() -> None:
+    plan = approved()
+    change = Change()
+    with through(plan.incident) as passage:
+        passage.carry_out(FIRST, change)
+        journal.append(plan.incident, FactKind.CLOSED, {"outcome": "closed by hand"}, key="closed")
+        with pytest.raises(NotApproved, match="closed"):
+            passage.carry_out(SECOND, change)
+    assert change.made == ["begun"]
+
+
+def test_of_a_denial_and_a_step_that_begins_at_once_the_journal_says_which_came_first() -> None:
+    for number in range(4):
+        plan = approved()
+        together = threading.Barrier(2)
+
+        def deny(made: Plan = plan, start: threading.Barrier = together) -> None:
+            start.wait(timeout=30)
+            approvals.decide(made.incident, made.hash, "denied", CARL, "stop")
+
+        door = through(plan.incident, target=f"cache/{number}")  # none has been mended before
+        with door as passage, ThreadPoolExecutor(1) as pool:
+            denied = pool.submit(deny)
+            together.wait(timeout=30)
+            with suppress(NotApproved):
+                passage.carry_out(FIRST, Change())
+            denied.result()
+        kinds = [fact.kind for fact in journal.read(plan.incident).facts]
+        last_word = len(kinds) - 1 - kinds[::-1].index(FactKind.PLAN_DECIDED)
+        assert FactKind.STEP_STARTED not in kinds[last_word:]

@@ -46,10 +46,10 @@ def responders_store(responders_settings: StoreSettings) -> ObjectStore:
 
 
 def sealed(
-    patient: Patient, incident: str, store: ObjectStore, settings: StoreSettings
+    patient: Patient, incident: str, store: ObjectStore, settings: StoreSettings, hold: int = 7
 ) -> list[Item]:
     dsn = patient.servers.postgres.dsn("audit_reader", "rlhf_audit")
-    return seal_snapshot(incident, dsn, patient.site.log, patient.head(), store, settings)
+    return seal_snapshot(incident, hold, dsn, patient.site.log, patient.head(), store, settings)
 
 
 def test_table_segments_and_checkpoint_are_sealed_as_they_are(
@@ -84,6 +84,21 @@ def test_a_second_seal_finds_the_first_whatever_happened_since(
     patient.hurt("DELETE FROM audit_records WHERE seq = 5")
 
     assert sealed(patient, incident, store, store_settings) == first
+
+
+def test_what_is_held_for_later_damage_is_sealed_as_it_is_then_beside_the_first(
+    patient: Patient, incident: str, store: ObjectStore, store_settings: StoreSettings
+) -> None:
+    first = sealed(patient, incident, store, store_settings)
+    patient.hurt("DELETE FROM audit_records WHERE seq = 5")
+
+    second = sealed(patient, incident, store, store_settings, hold=8)
+
+    tables = [next(item for item in each if "table" in item.name) for each in (first, second)]
+    assert tables[0].sha256 != tables[1].sha256
+    assert not {item.key for item in first} & {item.key for item in second}
+    for items in (first, second):
+        assert evidence_is_sealed(store, EVIDENCE, [item.as_json() for item in items])
 
 
 def half_sealed(store: ObjectStore, items: list[Item], incident: str, days: int) -> None:
@@ -212,7 +227,7 @@ def test_a_name_that_is_no_segment_stops_neither_evidence_nor_verification(
     reader = patient.servers.postgres.dsn("audit_reader", "rlhf_audit")
 
     verdict = verify_log(log, patient.site.trust)
-    items = seal_snapshot(incident, reader, log, patient.head(), store, store_settings)
+    items = seal_snapshot(incident, 7, reader, log, patient.head(), store, store_settings)
 
     assert verdict.status is Status.VERIFIED
     assert [(each.code.value, each.count) for each in verdict.findings] == [

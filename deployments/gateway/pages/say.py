@@ -1,0 +1,205 @@
+"""The forms: what a person says, by the same functions as from the command, then back to the page.
+
+Each answers 303 to a page that can be reloaded without saying it again. Who may say what is decided
+where it is recorded; here only what the page already knows is refused early.
+"""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Literal
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Form
+from fastapi.responses import RedirectResponse, Response
+
+from deployments.gateway.pages.look import HEADERS
+from deployments.gateway.pages.page_route import PageRoute
+from deployments.gateway.pages.show import IncidentId, known_incident, show_incident
+from deployments.gateway.people import Caller, Who, permitted
+from deployments.gateway.resumption import order_resumption
+from tasks.domain.alertmanager import clean
+from tasks.domain.errors import BadInput, PlanStale
+from tasks.domain.roles import Act
+from tasks.domain.severity import Severity
+from tasks.work import approvals, declaring, holding, journal, replanning, statements
+from tasks.work.people import Person
+
+router = APIRouter(route_class=PageRoute)
+
+_TEXT_LIMIT = 2000
+_SEE_OTHER = 303
+Text = Annotated[str, Form(max_length=_TEXT_LIMIT)]
+Word = Annotated[str, Form(max_length=200)]
+Hours = Annotated[int, Form(ge=1, le=168)]
+PlanHash = Annotated[str, Form(pattern=r"^[0-9a-f]{64}$")]
+
+
+@router.post("/i/{incident}/approve")
+def approve(
+    incident: IncidentId, who: Caller, plan: PlanHash, read: Word = "", reason: Text = ""
+) -> Response:
+    """Yes to the plan that this person had before their eyes, and to no other."""
+    if read != "yes":
+        raise BadInput(
+            "expected your word that you have read the steps: tick the box above “Approve”"
+        )
+    return _decide(incident, who, plan, "approved", reason)
+
+
+@router.post("/i/{incident}/deny")
+def deny(incident: IncidentId, who: Caller, plan: PlanHash, reason: Text = "") -> Response:
+    """No, and why."""
+    return _decide(incident, who, plan, "denied", reason)
+
+
+def _decide(
+    incident: str, who: Who, plan: str, decision: Literal["approved", "denied"], reason: str
+) -> Response:
+    state = known_incident(incident)
+    try:
+        approvals.decide(incident, plan, decision, who.person, clean(reason, _TEXT_LIMIT))
+    except PlanStale:
+        return show_incident(state, who, "", 409, stale=plan)
+    order_resumption(journal.read(incident))
+    return _back(incident, decision)
+
+
+@router.post("/i/{incident}/acknowledge")
+def acknowledge(
+    incident: IncidentId, person: Annotated[Person, Depends(permitted(Act.ACKNOWLEDGE))]
+) -> Response:
+    """A person has taken notice."""
+    statements.acknowledge(incident, person)
+    return _back(incident, "acknowledged")
+
+
+@router.post("/i/{incident}/lead")
+def take_lead(
+    incident: IncidentId, person: Annotated[Person, Depends(permitted(Act.LEAD))]
+) -> Response:
+    """A person leads the response from now on."""
+    statements.take_lead(incident, person)
+    return _back(incident, "lead")
+
+
+@router.post("/i/{incident}/replan")
+def replan(
+    incident: IncidentId, person: Annotated[Person, Depends(permitted(Act.LEAD))]
+) -> Response:
+    """Another run, which makes a new plan in place of one that was denied or has expired."""
+    replanning.replan(incident, person)
+    return _back(incident, "replanned")
+
+
+@router.post("/i/{incident}/note")
+def note(
+    incident: IncidentId, person: Annotated[Person, Depends(permitted(Act.NOTE))], text: Text = ""
+) -> Response:
+    """Words for the timeline."""
+    statements.note(incident, person, text)
+    return _back(incident, "noted")
+
+
+@router.post("/i/{incident}/severity")
+def change_severity(
+    incident: IncidentId,
+    person: Annotated[Person, Depends(permitted(Act.CHANGE_SEVERITY))],
+    severity: Annotated[Severity, Form()],
+    reason: Text = "",
+) -> Response:
+    """A person raises or lowers it."""
+    statements.change_severity(incident, person, severity, reason)
+    return _back(incident, "severity")
+
+
+@router.post("/i/{incident}/stop-clock")
+def stop_clock(
+    incident: IncidentId,
+    person: Annotated[Person, Depends(permitted(Act.STOP_CLOCK))],
+    clock: Word,
+    reason: Text = "",
+) -> Response:
+    """What the clock was started for is done."""
+    statements.stop_clock(incident, person, clock, reason)
+    return _back(incident, "clock")
+
+
+@router.post("/i/{incident}/close")
+def close(
+    incident: IncidentId,
+    person: Annotated[Person, Depends(permitted(Act.CLOSE))],
+    reason: Text = "",
+) -> Response:
+    """A person says that it is over."""
+    statements.close(incident, person, reason)
+    return _back(incident, "closed")
+
+
+@router.post("/i/{incident}/hold")
+def hold(
+    incident: IncidentId,
+    person: Annotated[Person, Depends(permitted(Act.HOLD))],
+    scope: Word,
+    hours: Hours,
+    reason: Text = "",
+) -> Response:
+    """Nothing in the scope is changed until somebody lifts it."""
+    holding.hold(incident, person, scope.strip(), reason, _in(hours))
+    return _back(incident, "held")
+
+
+@router.post("/i/{incident}/lift")
+def lift(
+    incident: IncidentId,
+    person: Annotated[Person, Depends(permitted(Act.LIFT))],
+    scope: Word,
+    reason: Text = "",
+) -> Response:
+    """The hold is over."""
+    holding.lift(incident, person, scope.strip(), reason)
+    return _back(incident, "lifted")
+
+
+@router.post("/i/{incident}/glass")
+def break_glass(
+    incident: IncidentId,
+    person: Annotated[Person, Depends(permitted(Act.BREAK_GLASS))],
+    scope: Word,
+    reason: Text = "",
+) -> Response:
+    """Holds do not bind this incident for a while; compliance is told."""
+    holding.break_glass(incident, person, scope.strip(), reason)
+    return _back(incident, "glass")
+
+
+@router.post("/hold")
+def hold_everything(
+    person: Annotated[Person, Depends(permitted(Act.HOLD))], hours: Hours, reason: Text = ""
+) -> Response:
+    """Nothing at all is changed until somebody lifts it."""
+    return _back(holding.hold_everything(person, reason, _in(hours)), "held")
+
+
+@router.post("/declare")
+def declare(
+    person: Annotated[Person, Depends(permitted(Act.DECLARE))],
+    title: Word,
+    component: Word,
+    procedure: Word,
+    severity: Annotated[Severity, Form()],
+    reason: Text = "",
+) -> Response:
+    """A person has seen what no alert has."""
+    declared = declaring.declare(person, title, component, procedure, severity, reason)
+    if not declared.joined:
+        return _back(declared.incident, "declared")
+    return _back(declared.incident, "joined-other" if declared.procedure_differs else "joined")
+
+
+def _in(hours: int) -> datetime:
+    return datetime.now(UTC) + timedelta(hours=hours)
+
+
+def _back(incident: str, said: str) -> RedirectResponse:
+    return RedirectResponse(
+        f"/i/{quote(incident, safe='')}?said={said}", _SEE_OTHER, headers=dict(HEADERS)
+    )
