@@ -181,8 +181,11 @@ def _chat() -> str:
 
 
 def _gateway() -> str:
-    http.call("GET", f"{settings().gateway.url}/readyz", timeout_seconds=5.0)
-    return "ready"
+    said = http.call("GET", f"{settings().gateway.url}/readyz", timeout_seconds=5.0).value
+    if said.get("complete") is not True:
+        missing = [name for name, there in dict(said.get("ready", {})).items() if there is False]
+        raise RunbookError(f"takes alerts, but is not complete: without {', '.join(missing)}")
+    return f"takes alerts, {said.get('warm_children')} warm children"
 
 
 _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
@@ -200,5 +203,5 @@ _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("evidence bucket", _evidence, "make it with Object Lock; RUNBOOK_STORE__EVIDENCE_BUCKET"),
     ("alert tokens", _alert_tokens, "set RUNBOOK_GATEWAY__ALERT_TOKENS"),
     ("chat", _chat, "check RUNBOOK_CHAT__URL and RUNBOOK_CHAT__TOKEN"),
-    ("gateway", _gateway, "start it: python -m deployments.gateway"),
+    ("gateway", _gateway, "start it: python -m deployments.gateway; see its /readyz"),
 )

@@ -1,6 +1,6 @@
 """What the flows read from the journal and write to it."""
 
-from contextlib import suppress
+import logging
 from datetime import UTC, datetime
 
 from prefect import task
@@ -18,6 +18,8 @@ from tasks.domain.severity import Assessment, Severity
 from tasks.retries import CHANGE, READ
 from tasks.work import approvals, ending, holding, incidents, journal, severities, successes
 from tasks.work.successes import Work
+
+log = logging.getLogger("tasks.journal")
 
 _FINDINGS = 100
 _REASON_LIMIT = 2000
@@ -58,8 +60,10 @@ def _end_was_recorded(state: Incident) -> bool:
 
 def record_success(work: Work) -> None:
     """Record that scheduled work was done. Its absence raises an alert, so it may be missed."""
-    with suppress(Transient):
+    try:
         successes.record(work)
+    except Transient as error:
+        log.warning("%s was done, which is not on record: %s", work, error)
 
 
 @task(name="Declare incident", **CHANGE)

@@ -15,5 +15,7 @@ def account_for(taken: Taken) -> None:
     else:
         metrics.STORED.labels("postgresql").inc()
         metrics.ALERTS.inc(taken.new_alerts)
+    if taken.not_admitted:
+        metrics.QUARANTINED.inc()
     for incident in taken.opened:
         log.info("incident opened", extra={"incident": incident})

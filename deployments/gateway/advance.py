@@ -27,6 +27,10 @@ _IN_FLIGHT = frozenset({"PENDING", "RUNNING"})
 _GONE = frozenset({"CANCELLED", "COMPLETED", "CRASHED", "FAILED", ""})
 
 
+DONE, FAILED, GAVE_UP = "done", "failed", "gave-up"
+"""How an order can end; the label of a metric."""
+
+
 @dataclass(frozen=True, slots=True)
 class HandOver:
     """The run is Scheduled: a child may claim it."""
@@ -44,9 +48,10 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The row is done, with this result."""
+    """The row is done, with this result. `outcome` other than DONE needs a person."""
 
     result: str
+    outcome: str = DONE
 
 
 Next = HandOver | Wait | Finished
@@ -87,6 +92,7 @@ class Advance:
             return Wait(_AWAY_SECONDS)
         if state == "FAILED":
             _note(row, _failed(run), f"failed:{run}")
+            return Finished(name or state, FAILED)
         return Finished(name or state)
 
     def cancelled(self, row: Row, run: str) -> Finished:
@@ -185,7 +191,7 @@ class Advance:
         if row.attempts >= _RUNS_PER_ROW:
             text = f"gave up after {row.attempts} runs of {row.deployment} that crashed"
             _note(row, text, f"gave-up:{row.key}")
-            return Finished("gave up")
+            return Finished("gave up", GAVE_UP)
         deployment = INCIDENT if row.deployment == RESUME else row.deployment
         after = f".after.{row.flow_run}" if row.flow_run else ""
         escalates = deployment == ESCALATION

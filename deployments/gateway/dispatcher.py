@@ -19,7 +19,7 @@ from typing import Any
 import psycopg
 
 from deployments.gateway import metrics
-from deployments.gateway.advance import Advance, Finished, HandOver, Next, Wait
+from deployments.gateway.advance import DONE, Advance, Finished, HandOver, Next, Wait
 from deployments.gateway.children import Child, WarmChildren
 from deployments.gateway.outbox import LEASE_SECONDS, P0, P3, Outbox, Row
 from deployments.gateway.prefect_api import PrefectApi
@@ -186,7 +186,9 @@ class Dispatcher:
     def _settle(self, row: Row, step: Next) -> None:
         if isinstance(step, Finished):
             self._outbox.finish(row, step.result)
-            log.info("dispatch done: %s", step.result, extra={"incident": row.incident})
+            metrics.ENDED.labels(step.outcome).inc()
+            level = logging.INFO if step.outcome == DONE else logging.ERROR
+            log.log(level, "dispatch done: %s", step.result, extra={"incident": row.incident})
         elif isinstance(step, Wait):
             self._outbox.release(row, step.seconds)
 

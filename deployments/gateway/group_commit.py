@@ -75,6 +75,11 @@ class GroupCommit:
         return len(self._waiting)
 
     @property
+    def has_room(self) -> bool:
+        """Whether what PostgreSQL cannot take would be kept here."""
+        return self._spool is not None and self._spool.has_room
+
+    @property
     def spooled(self) -> int:
         """Notifications that wait on our own disk."""
         return 0 if self._spool is None else self._spool.records

@@ -85,8 +85,15 @@ class Installation(Collector):
         if self._seen is None:  # what happened before this process began is not its to count
             self._seen = journal_places.head()
             return
-        while facts := journal.facts_after(self._seen, _FACTS_AT_ONCE):
-            self._seen = facts[-1].seq
+        try:
+            self._observe_after(self._seen)
+        except BadInput:  # a line that cannot be read must not stop the figures for ever
+            self._seen = journal_places.head()
+            raise
+
+    def _observe_after(self, seen: int) -> None:
+        while facts := journal.facts_after(seen, _FACTS_AT_ONCE):
+            self._seen = seen = facts[-1].seq
             for fact in facts:
                 if fact.kind in _ENDS and (fact.kind is FactKind.CLOSED or fact.actor != RUNBOOK):
                     _observe(fact.incident, fact.seq)
@@ -128,6 +135,11 @@ class ThisProcess(Collector):
                 "runbook_reconcile_differences",
                 "Alerts of which Alertmanager said otherwise than we did.",
                 value=reconciler.differences,
+            )
+            yield CounterMetricFamily(
+                "runbook_reconcile_failures",
+                "Looks at which not every configured Alertmanager answered.",
+                value=reconciler.failures,
             )
             if reconciler.last_success is not None:
                 yield GaugeMetricFamily(

@@ -44,7 +44,15 @@ INTAKE_SECONDS = Histogram(
     registry=REGISTRY,
 )
 STARTED = Counter(
-    "runbook_dispatch_started_total", "Runs that were handed to a warm child.", registry=REGISTRY
+    "runbook_dispatch_started_total",
+    "Runs that were handed to a warm child, which then claims them.",
+    registry=REGISTRY,
+)
+ENDED = Counter(
+    "runbook_dispatch_ended_total",
+    "Orders that are done, by how: failed and gave-up need a person.",
+    ["result"],
+    registry=REGISTRY,
 )
 _MINUTE, _HOUR = 60, 3600
 _PEOPLE = (

@@ -11,6 +11,7 @@ from fastapi.responses import JSONResponse, Response
 
 from deployments.gateway.answers import refusal
 from deployments.gateway.decisions import IncidentId, unknown_incident
+from deployments.gateway.group_commit import GroupCommit
 from deployments.gateway.pages.known import CANNOT_BE_READ, KNOWN, Unreadable
 from deployments.gateway.people import Reader
 from tasks.clients.errors import Transient
@@ -105,22 +106,31 @@ async def healthz() -> dict[str, str]:
 
 @router.get("/readyz")
 def readyz(request: Request) -> JSONResponse:
-    """Whether an alert would be stored now, and a run started at once."""
-    dispatcher, ticker = request.app.state.dispatcher, request.app.state.ticker
+    """200 while an alert would be stored now, in our database or the spool; else 503.
+
+    So alerts are sent here though Prefect is away or no child is warm yet. Whether a run would
+    start at once is `complete`, and what it lacks is in `ready`.
+    """
+    parts = request.app.state
+    dispatcher, ticker = parts.dispatcher, parts.ticker
     children = dispatcher.warm_children if dispatcher is not None else 0
     ready = {
         "database": _database_answers(),
         "children": children > 0,
         "dispatcher": dispatcher is not None and dispatcher.is_alive,
+        "prefect": dispatcher is not None and dispatcher.prefect_answers,
         "ticker": ticker is not None and ticker.is_alive,
     }
-    asks = request.app.state.reconciler is not None
+    storing: GroupCommit = parts.group_commit
+    takes = storing.is_alive and (ready["database"] or storing.has_room)
     said = {
+        "takes_alerts": takes,
+        "complete": all(ready.values()),
         "ready": ready,
         "warm_children": children,
-        "reconciliation": "configured" if asks else "not configured",  # ready all the same
+        "reconciliation": "not configured" if parts.reconciler is None else "configured",
     }
-    status = HTTPStatus.OK if all(ready.values()) else HTTPStatus.SERVICE_UNAVAILABLE
+    status = HTTPStatus.OK if takes else HTTPStatus.SERVICE_UNAVAILABLE
     return JSONResponse(said, status_code=status)
 
 

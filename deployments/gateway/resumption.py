@@ -6,7 +6,7 @@ from tasks.domain.approval import EXPIRED, Standing, standing
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident, Stage
 from tasks.domain.severity import Severity
-from tasks.work import incidents, journal, responder
+from tasks.work import incidents, journal
 
 
 def order_resumption(incident: Incident) -> bool:
@@ -37,7 +37,7 @@ def expire(incident: str, now: datetime) -> bool:
     Decided under the journal's lock on the facts as they are then: an approval or a begun step
     that came since the caller looked counts.
     """
-    with responder.connection() as connection, connection.transaction():
+    with incidents.durably() as connection:
         journal.lock(connection)
         state = journal.read_in(connection, incident)
         if state.stage is Stage.CLOSED or standing(state, now) is not Standing.EXPIRED:

@@ -83,6 +83,11 @@ class Spool:
             return sum(file.records for file in (self._own, *self._adopted))
 
     @property
+    def has_room(self) -> bool:
+        """Whether it is not full."""
+        return self.size < self._limit
+
+    @property
     def size(self) -> int:
         """Bytes on the disk."""
         with self._lock:

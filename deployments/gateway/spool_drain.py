@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
+from deployments.gateway import metrics
 from deployments.gateway.accounting import account_for
 from deployments.gateway.spool import Spool, Waiting
 from deployments.gateway.spool_records import Damaged, Record
@@ -85,6 +86,7 @@ class Drain:
         reason = f"damaged in the spool: {len(data)} bytes are in {path.name} of the gateway"
         log.error("%s", reason)
         quarantine.keep(reason, len(data), data[: quarantine.PREFIX_BYTES])
+        metrics.QUARANTINED.inc()
 
 
 def _parsed(record: Record) -> list[Received]:
@@ -93,4 +95,5 @@ def _parsed(record: Record) -> list[Received]:
         return [Received(record.body, parse(record.body), record.source, record.received_at)]
     except BadInput as error:  # an older version of ours understood it
         quarantine.keep(f"from the spool: {error}", len(record.body), record.body)
+        metrics.QUARANTINED.inc()
         return []

@@ -34,6 +34,10 @@ _RESUMPTION = "resumption"
 _UNREST = timedelta(seconds=15)  # until an incident that could not be closed yet is tried again
 
 
+_WATCHDOG = "watchdog"
+"""In the place of an incident: what is put off when it cannot be looked at."""
+
+
 class Ticker:
     """A thread; `stop` returns when it has ended."""
 
@@ -78,18 +82,22 @@ class Ticker:
             connection.execute("SET LOCAL idle_in_transaction_session_timeout = 0")
             self._open.follow(connection)
             self._forget_what_is_over()
-            silent = heartbeats.watch(self._started_at, now)
-            if silent:
-                log.warning("the Watchdog fell silent or is back", extra={"incident": silent})
+            self._guarded(_WATCHDOG, partial(self._watch_the_watchdog, now))
             for name, newest in self._open.newest.items():
                 self._guarded(name, partial(self._act, name, newest, now))
             for name in resolution.without_firing_alerts(self._unresolved()):
                 self._guarded(name, partial(_record_resolved, name))
 
+    def _watch_the_watchdog(self, now: datetime) -> None:
+        silent = heartbeats.watch(self._started_at, now)
+        if silent:
+            log.warning("the Watchdog fell silent or is back", extra={"incident": silent})
+
     def _forget_what_is_over(self) -> None:
         newest = self._open.newest
         self._watched = {name: one for name, one in self._watched.items() if name in newest}
-        self._put_off = {name: until for name, until in self._put_off.items() if name in newest}
+        known = {*newest, _WATCHDOG}
+        self._put_off = {name: until for name, until in self._put_off.items() if name in known}
 
     def _unresolved(self) -> list[str]:
         return [

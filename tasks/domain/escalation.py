@@ -61,11 +61,6 @@ def pending_steps(incident: Incident) -> tuple[Due, ...]:
     return tuple(step for step in _all_steps(incident) if step.step not in incident.escalations)
 
 
-def find_step(incident: Incident, step: str) -> Due | None:
-    """The step of that name, due or not: what an escalation run was started for."""
-    return next((due for due in _all_steps(incident) if due.step == step), None)
-
-
 def _all_steps(incident: Incident) -> Iterator[Due]:
     if incident.opened_at is None:
         return

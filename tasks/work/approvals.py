@@ -12,7 +12,7 @@ from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident, Stage
 from tasks.domain.names import appearance, is_same_person
 from tasks.domain.roles import Act, deciders, may
-from tasks.work import incidents, journal, responder
+from tasks.work import incidents, journal
 from tasks.work.people import Person
 
 _REASON_LIMIT = 2000
@@ -39,7 +39,7 @@ def decide(
         raise BadInput(f"expected a reason of at most {_REASON_LIMIT} characters")
     if decision == DENIED and not reason.strip():
         raise BadInput("expected a reason for the denial, found none: those who plan anew need it")
-    with responder.connection() as connection, connection.transaction():
+    with incidents.durably() as connection:
         journal.lock(connection)
         state = journal.read_in(connection, incident)
         had_approved = _check(state, plan_hash, decision, person)

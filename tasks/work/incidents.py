@@ -39,8 +39,8 @@ SELECT DISTINCT incident FROM dispatches
    AND holder IS NULL AND flow_run IS NULL
 """
 _ORDERED = """
-SELECT DISTINCT incident FROM dispatches
- WHERE incident = ANY(%s) AND deployment IN (%s, %s) AND done_at IS NULL
+SELECT 1 FROM dispatches
+ WHERE incident = %s AND deployment IN (%s, %s) AND done_at IS NULL LIMIT 1
 """
 _TAKEN_ID = "SELECT 1 FROM journal WHERE incident = %s LIMIT 1"
 _ENQUEUE = """
@@ -90,32 +90,20 @@ def declare(title: str, component: str, procedure: str, by: str, *, starts_run: 
 def declare_or_join(title: str, component: str, procedure: str, by: str) -> tuple[str, bool]:
     """The component's open incident, or a new one with its run; (id, whether it is new).
 
-    What joins is noted in the incident: it was seen again, and nobody has to open it twice.
+    What joins is noted in the incident, and looked at: unless a run is ordered, it gets another.
     """
     with durably() as connection:
-        return declare_or_join_in(connection, title, component, procedure, by)
-
-
-def declare_or_join_in(
-    connection: Connection[TupleRow],
-    title: str,
-    component: str,
-    procedure: str,
-    by: str,
-    *,
-    cause: str = "person",
-    note_key: str | None = None,
-) -> tuple[str, bool]:
-    """As `declare_or_join`, inside the caller's transaction. One `note_key` is noted once."""
-    journal.lock(connection)
-    known = open_one_of(connection, component)
-    if known is not None:
-        text = {"text": clean(f"seen again: {title}", _TITLE_LIMIT)}
-        journal.append_in(connection, known, FactKind.NOTE, text, actor=by, key=note_key)
-        return known, False
-    title = clean(title, _TITLE_LIMIT)
-    incident = open_in(connection, title, component, procedure, cause, actor=by)
-    enqueue_in(connection, incident, INCIDENT, f"{incident}:1")
+        journal.lock(connection)
+        known = open_one_of(connection, component)
+        if known is not None:
+            text = {"text": clean(f"seen again: {title}", _TITLE_LIMIT)}
+            seen, _ = journal.append_in(connection, known, FactKind.NOTE, text, actor=by)
+            if not response_is_ordered(connection, known):
+                enqueue_in(connection, known, INCIDENT, f"{known}:again:{seen.seq}", priority=1)
+            return known, False
+        title = clean(title, _TITLE_LIMIT)
+        incident = open_in(connection, title, component, procedure, "person", actor=by)
+        enqueue_in(connection, incident, INCIDENT, f"{incident}:1")
     return incident, True
 
 
@@ -224,13 +212,8 @@ def open_one_of(connection: Connection[TupleRow], component: str) -> str | None:
 
 def response_is_ordered(connection: Connection[TupleRow], incident: str) -> bool:
     """Whether a run of the response is ordered or at work: an order that is not done."""
-    return incident in with_ordered_response(connection, [incident])
-
-
-def with_ordered_response(connection: Connection[TupleRow], names: Collection[str]) -> set[str]:
-    """Those of these incidents that have such an order."""
-    rows = connection.execute(_ORDERED, (list(names), INCIDENT, RESUME)).fetchall()
-    return {incident for (incident,) in rows}
+    found = connection.execute(_ORDERED, (incident, INCIDENT, RESUME)).fetchone()
+    return found is not None
 
 
 def with_order_not_begun(connection: Connection[TupleRow], names: Collection[str]) -> set[str]:

@@ -151,9 +151,10 @@ def _sightings(
 
 
 def _keep_aside(received: Received, error: Exception) -> Taken:
+    """Store it and quarantine it in one transaction: once stored, its copies are duplicates."""
     digest = hashlib.sha256(received.body).digest()
+    reason = f"understood, but not admitted: {type(error).__name__}"
     with incidents.durably() as connection:
         _store(connection, [received], [digest])
-    reason = f"understood, but not admitted: {type(error).__name__}"
-    quarantine.keep(reason, len(received.body), received.body)
+        quarantine.keep_in(connection, reason, len(received.body), received.body)
     return Taken(digest.hex(), not_admitted=True)

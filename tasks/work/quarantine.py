@@ -44,20 +44,24 @@ def keep(reason: str, size: int, prefix: bytes) -> None:
     It opens an incident, or is noted in the open one: once a minute, however many come. People are
     told by a run, once in ten minutes. Raises Transient when the database cannot be reached.
     """
-    reason = clean(reason)
     with incidents.durably() as connection:
-        told = connection.execute(_KEPT_THIS_MINUTE).fetchone()
-        connection.execute(
-            "INSERT INTO quarantine (reason, size, prefix) VALUES (%s, %s, %s)",
-            (reason, size, prefix[:PREFIX_BYTES]),
-        )
-        connection.execute(
-            "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - %s",
-            (_ROWS,),
-        )
-        if told is None or not told[0]:
-            journal.lock(connection)
-            _tell_in(connection, reason, datetime.now(UTC))
+        keep_in(connection, reason, size, prefix)
+
+
+def keep_in(connection: Connection[TupleRow], reason: str, size: int, prefix: bytes) -> None:
+    """As `keep`, inside the caller's transaction."""
+    reason = clean(reason)
+    told = connection.execute(_KEPT_THIS_MINUTE).fetchone()
+    connection.execute(
+        "INSERT INTO quarantine (reason, size, prefix) VALUES (%s, %s, %s)",
+        (reason, size, prefix[:PREFIX_BYTES]),
+    )
+    connection.execute(
+        "DELETE FROM quarantine WHERE id <= (SELECT max(id) FROM quarantine) - %s", (_ROWS,)
+    )
+    if told is None or not told[0]:
+        journal.lock(connection)
+        _tell_in(connection, reason, datetime.now(UTC))
 
 
 def _tell_in(connection: Connection[TupleRow], reason: str, now: datetime) -> None:

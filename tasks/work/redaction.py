@@ -8,7 +8,6 @@ import logging
 import re
 import traceback
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
 from typing import Any
 
 import re2
@@ -72,8 +71,11 @@ def redact_all_logs(redactor: Redactor) -> None:
 
     def redacted(*args: Any, **keywords: Any) -> logging.LogRecord:  # noqa: ANN401  logging's own
         record = make(*args, **keywords)
-        with suppress(Exception):  # whatever it is, logging itself reports it, never the caller
-            record.msg, record.args = redactor(record.getMessage()), ()
+        try:
+            message = record.getMessage()
+        except Exception:  # noqa: BLE001  logging itself reports it, and never the caller
+            return record
+        record.msg, record.args = redactor(message), ()
         if record.exc_info and record.exc_info[1] is not None:
             lines = traceback.format_exception(record.exc_info[1])
             record.exc_text = redactor("".join(lines).rstrip())

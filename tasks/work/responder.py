@@ -54,12 +54,13 @@ class ResponderAway(Transient):
 def connection() -> Iterator[Connection[TupleRow]]:
     """A pooled autocommit connection; open a transaction where statements belong together.
 
-    Raises ResponderAway when the server does not answer, or goes away inside the block.
+    Raises ResponderAway when the server does not answer, goes away inside the block, or is a
+    standby that only reads.
     """
     try:
         with _pool().connection() as pooled:
             yield pooled
-    except psycopg.OperationalError as error:
+    except (psycopg.OperationalError, psycopg.errors.ReadOnlySqlTransaction) as error:
         raise ResponderAway(
             f"expected the responder's PostgreSQL to answer, found {type(error).__name__}: "
             "what was not committed is not stored"

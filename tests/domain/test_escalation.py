@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from tasks.domain.escalation import acknowledged_at, due_steps, find_step, lowering
+from tasks.domain.escalation import Due, acknowledged_at, due_steps, lowering, pending_steps
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.holds import PERSONS_LIFT
 from tasks.domain.incident import Incident, fold
@@ -33,6 +33,10 @@ def incident(severity: str | None, *more: Told) -> Incident:
 
 def steps(found: Incident, minutes: float) -> list[str]:
     return [due.step for due in due_steps(found, START + timedelta(minutes=minutes))]
+
+
+def find_step(found: Incident, step: str) -> Due | None:
+    return next((due for due in pending_steps(found) if due.step == step), None)
 
 
 @pytest.mark.parametrize("severity", ["P0", "P1", None])

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 
 from tasks.clients.errors import Transient
@@ -218,6 +219,28 @@ def test_one_that_cannot_be_admitted_is_kept_aside_and_the_others_are_taken() ->
     count, (newest,) = quarantine.newest(1)
     assert count == 1
     assert "not admitted" in newest["reason"]
+
+
+def test_what_cannot_even_be_quarantined_is_not_stored_and_counts_when_it_comes_again() -> None:
+    odd = received(alert("DatabaseDown", "odd"))
+    with responder.connection() as connection:
+        connection.execute("ALTER TABLE alerts ADD CONSTRAINT odd CHECK (fingerprint <> 'odd')")
+        connection.execute("ALTER TABLE quarantine ADD CONSTRAINT closed CHECK (size < 0)")
+    with pytest.raises(psycopg.errors.CheckViolation):
+        take([odd])
+    with responder.connection() as connection:
+        connection.execute("ALTER TABLE alerts DROP CONSTRAINT odd")
+    (taken,) = take([odd])
+    assert (taken.duplicate, taken.new_alerts) == (False, 1)
+
+
+def test_a_database_that_only_reads_is_away_and_no_reason_for_quarantine(database: str) -> None:
+    name = database.rpartition("/")[2].partition("?")[0]
+    with responder.connection() as connection:
+        connection.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on".encode())
+    responder.close()
+    with pytest.raises(Transient):
+        one(alert("DatabaseDown", "d1"))
 
 
 def test_a_second_run_waits_a_little_and_a_more_urgent_one_does_not() -> None:

@@ -310,8 +310,9 @@ def own_server(
 ) -> Iterator[PostgresServer]:
     server = new_server(processes, name)
     server.start()
-    monkeypatch.setenv("RUNBOOK_GATEWAY__SPOOL", str(spool))
     with pointed_at(server.dsn(SUPERUSER, "postgres"), monkeypatch):
+        monkeypatch.setenv("RUNBOOK_GATEWAY__SPOOL", str(spool))
+        settings.cache_clear()
         yield server
         if server.child is not None:
             server.kill()
