@@ -13,6 +13,7 @@ pytestmark = pytest.mark.flows
 _ASKED: dict[str, set[str]] = {"integrity": {"full"}, "sealing": set()}
 
 
+@pytest.mark.slow
 def test_a_run_by_hand_opens_an_incident_that_stops_at_its_plan(responding: Responding) -> None:
     responding.damage()
     before = responding.production()
