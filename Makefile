@@ -27,13 +27,11 @@ help: ## this list
 demo: template ## the whole response, before your eyes, on an embedded system
 	@$(BIN)/runbook demo --yes
 
-# In the order of the directories: by itself xdist puts the files with few tests last, which are the
-# long ones, and one worker would wait for the other.
 test: template ## all tests but the slow ones
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: template ## all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(PROJECT) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .
