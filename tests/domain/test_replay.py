@@ -228,7 +228,7 @@ def test_without_causes_and_windows_the_order_of_a_storm_decides_nothing(
     )
     firing = [one for one in alerts if one.status is AlertStatus.FIRING]
     shuffled = list(firing)
-    random.shuffle(shuffled)  # type: ignore[attr-defined]
+    random.shuffle(shuffled)
     assert expected_incidents(policy, firing) == expected_incidents(policy, shuffled)
 
 
