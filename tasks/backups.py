@@ -10,11 +10,11 @@ from prefect import task
 
 from tasks.clients.object_store import ObjectStore
 from tasks.domain import recovery_plan
+from tasks.domain.backups import Backup
 from tasks.domain.errors import NotProven, PlanStale
 from tasks.domain.facts import FactKind
 from tasks.domain.ledger import NoteSigner, NoteVerifier, Status
 from tasks.domain.plan import Plan
-from tasks.domain.restore import Backup
 from tasks.retries import CHANGE, READ
 from tasks.settings import settings
 from tasks.work import backups as catalogue

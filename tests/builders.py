@@ -8,12 +8,13 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tasks.domain.backups import Backup
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.incident import Incident, fold
 from tasks.domain.ledger.verdicts import Code, Finding, Status, Verdict
 from tasks.domain.plan import Plan
 from tasks.domain.recovery_plan import plan_database_recovery
-from tasks.domain.restore import Backup, RestoreNumbers, database_names
+from tasks.domain.restore import RestoreNumbers, database_names
 
 INCIDENT = "2026-03-14-0300-a1b2c3"
 ALERT_AT = datetime(2026, 3, 14, 3, 0, 12, 250_000, tzinfo=UTC)

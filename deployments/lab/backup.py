@@ -19,8 +19,8 @@ import psycopg
 from deployments.key_files import read_signer
 from tasks.clients.object_store import ObjectStore
 from tasks.clients.postgres import environment
+from tasks.domain.backups import DUMP_SUFFIX, MANIFEST_SUFFIX, Backup
 from tasks.domain.ledger import KeyType, sign_note
-from tasks.domain.restore import DUMP_SUFFIX, MANIFEST_SUFFIX, Backup
 from tasks.settings import Settings
 
 _LEVEL = 1  # of gzip; the fastest that still halves hashes in hex

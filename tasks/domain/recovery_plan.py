@@ -4,9 +4,10 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from tasks.domain.backups import Backup
 from tasks.domain.holds import database_target
 from tasks.domain.plan import Plan, PlanStep
-from tasks.domain.restore import Backup, DatabaseNames, RestoreNumbers
+from tasks.domain.restore import DatabaseNames, RestoreNumbers
 
 RESTORE = "recovery.db.restore"
 CARRY_OVER = "recovery.db.carry-over"

@@ -1,68 +1,15 @@
-"""Which backup comes back, what it brings, what cannot be had: decided before anything is touched.
-
-A backup is an archive `X.dump` and beside it `X.dump.manifest`, a C2SP signed note whose text has
-six lines: `rlhf-audit-backup/v1`, file name, SHA-256 (hex), bytes, records in the log when the
-dump was taken, UTC time (ISO 8601). Nothing but the signature makes a backup believable: names,
-times and sizes that the object store reports are an attacker's to choose.
-"""
+"""Which backup comes back, what it brings, what cannot be had; decided before any change."""
 
 import hashlib
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
-from pathlib import PurePosixPath
 
+from tasks.domain.backups import Backup
 from tasks.domain.errors import BadInput, NotProven
 
-MANIFEST_HEADER = "rlhf-audit-backup/v1"
-DUMP_SUFFIX = ".dump"
-MANIFEST_SUFFIX = ".dump.manifest"
-
-_KEY_LIMIT = 1024  # S3's own limit
-_SHA256 = re.compile(r"[0-9a-f]{64}")
-_NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # fits a bigint; int() alone takes "1_0" and " 1"
 _SUFFIX_LIMIT = 32  # and 19 for the name and 12 for "_quarantine_": PostgreSQL's 63 bytes
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,18}")
-
-_MAGIC = (
-    (b"PGDMP", "custom"),
-    (b"\x1f\x8b", "gzip"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\x85", "gpg"),
-    (b"-----BEGIN PGP", "gpg"),
-    (b"--\n-- PostgreSQL database dump", "plain SQL"),
-    (b"--\n-- PostgreSQL database cluster dump", "plain SQL of a cluster"),
-)
-
-
-@dataclass(frozen=True, slots=True)
-class Backup:
-    """One backup. `unusable` is empty, or says why it is not to be used.
-
-    `size` in bytes; `log_size` is the number of records that the log had when it was taken.
-    """
-
-    key: str
-    size: int = 0
-    sha256: str = ""
-    log_size: int = 0
-    taken_at: datetime | None = None
-    unusable: str = ""
-
-    def manifest_text(self) -> str:
-        """The text to sign; `read_manifest` is its inverse. Needs `taken_at`."""
-        if self.taken_at is None:
-            raise BadInput(f"{self.key}: expected the time of the dump, found none")
-        lines = (
-            MANIFEST_HEADER,
-            PurePosixPath(self.key).name,
-            self.sha256,
-            str(self.size),
-            str(self.log_size),
-            self.taken_at.isoformat(),
-        )
-        return "\n".join(lines) + "\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,49 +77,6 @@ class RestoreNumbers:
         )
 
 
-def key_within(prefix: str, key: str) -> str:
-    """The name of `key` below `prefix`. Raises BadInput when the key points anywhere else."""
-    name = key.removeprefix(prefix)
-    parts = name.split("/")
-    if (
-        not key.startswith(prefix)
-        or not name
-        or len(key.encode()) > _KEY_LIMIT
-        or any(part in ("", ".", "..") for part in parts)
-        or "\\" in key
-        or not key.isprintable()
-    ):
-        raise BadInput(
-            f"expected an object below {prefix!r}, found key {key[:200]!r}: refused; "
-            "remove the object or correct the prefix"
-        )
-    return name
-
-
-def read_manifest(text: str, key: str) -> Backup:
-    """The backup that a manifest's (already verified) text describes; `key` is the dump's key.
-
-    Raises BadInput when a line is not what the format says, or names another file.
-    """
-    lines = text.split("\n")
-    if len(lines) != 7 or lines[6] or lines[0] != MANIFEST_HEADER:  # noqa: PLR2004  six lines + end
-        raise BadInput(f"{key}: expected a manifest of six lines headed {MANIFEST_HEADER!r}")
-    _, name, sha256, size, log_size, taken_at = lines[:6]
-    if name != PurePosixPath(key).name:
-        raise BadInput(f"{key}: the manifest is of another file, {name[:200]!r}")
-    if not _SHA256.fullmatch(sha256):
-        raise BadInput(f"{key}: expected a SHA-256 in line 3, found {sha256[:80]!r}")
-    if not _NUMBER.fullmatch(size) or not _NUMBER.fullmatch(log_size):
-        raise BadInput(f"{key}: expected whole numbers in lines 4 and 5")
-    try:
-        moment = datetime.fromisoformat(taken_at)
-    except ValueError as error:
-        raise BadInput(f"{key}: expected a time in line 6, found {taken_at[:80]!r}") from error
-    if moment.tzinfo is None:
-        raise BadInput(f"{key}: expected a time with its zone in line 6, found {taken_at!r}")
-    return Backup(key, int(size), sha256, int(log_size), moment)
-
-
 def choose_backup(backups: Iterable[Backup], head_size: int) -> Backup:
     """The newest usable backup that is not newer than the signed head of `head_size` records.
 
@@ -223,14 +127,6 @@ def plan_numbers(
         acknowledged_known=acknowledged is not None,
         table_readable=table_readable,
     )
-
-
-def archive_format(first_bytes: bytes) -> str:
-    """What a dump is by its content (256 bytes suffice); its name says nothing reliable."""
-    for magic, name in _MAGIC:
-        if first_bytes.startswith(magic):
-            return name
-    return "tar" if first_bytes[257:262] == b"ustar" else "unknown"
 
 
 def incident_suffix(incident: str) -> str:

@@ -12,9 +12,7 @@ from pathlib import Path
 
 from tasks.clients.errors import NotFound
 from tasks.clients.object_store import ObjectStore, StoredObject
-from tasks.domain.errors import BadInput, NotProven, Refused
-from tasks.domain.ledger import NoteVerifier, open_note
-from tasks.domain.restore import (
+from tasks.domain.backups import (
     DUMP_SUFFIX,
     MANIFEST_SUFFIX,
     Backup,
@@ -22,6 +20,8 @@ from tasks.domain.restore import (
     key_within,
     read_manifest,
 )
+from tasks.domain.errors import BadInput, NotProven, Refused
+from tasks.domain.ledger import NoteVerifier, open_note
 
 _MANIFEST_BYTES = 16 * 1024
 _SPARE_BYTES = 64 * 1024 * 1024

@@ -5,13 +5,9 @@ from typing import Any
 
 from tasks.clients import audit_api, postgres, postgres_admin
 from tasks.clients.errors import Malformed, NotFound, Transient
+from tasks.domain.backups import Backup
 from tasks.domain.carry_over import WritersHead
-from tasks.domain.restore import (
-    Backup,
-    RestoreNumbers,
-    choose_backup,
-    plan_numbers,
-)
+from tasks.domain.restore import RestoreNumbers, choose_backup, plan_numbers
 from tasks.settings import ApiSettings
 from tasks.work.log_heads import Head, latest_head
 from tasks.work.recovery import Extent, Site, observe

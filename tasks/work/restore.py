@@ -15,10 +15,10 @@ from psycopg.rows import TupleRow
 
 from tasks.clients import dump_tools, postgres, postgres_admin
 from tasks.clients.errors import Conflict, Malformed, NotFound
+from tasks.domain.backups import Backup
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import HASH_SIZE, Status, Verdict, leaf_hash
 from tasks.domain.ledger.segments import SegmentError
-from tasks.domain.restore import Backup
 from tasks.work.log_heads import Head, latest_head
 from tasks.work.log_segments import segment_lines, stored_segments
 from tasks.work.log_store import LogStore

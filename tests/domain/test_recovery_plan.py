@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tasks.domain.backups import Backup
 from tasks.domain.holds import covers, is_within
 from tasks.domain.plan import Plan
 from tasks.domain.recovery_plan import (
@@ -15,7 +16,7 @@ from tasks.domain.recovery_plan import (
     dry_run,
     plan_database_recovery,
 )
-from tasks.domain.restore import Backup, database_names, plan_numbers
+from tasks.domain.restore import database_names, plan_numbers
 
 INCIDENT = "INC-20260314-030012-a1b2"
 EXPIRES = datetime(2026, 3, 14, 4, tzinfo=UTC)

@@ -5,21 +5,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from tasks.domain.backups import Backup, archive_format, key_within, read_manifest
 from tasks.domain.errors import BadInput, NotProven
 from tasks.domain.recovery_plan import dry_run, plan_database_recovery
-from tasks.domain.restore import (
-    Backup,
-    archive_format,
-    choose_backup,
-    database_names,
-    incident_suffix,
-    key_within,
-    plan_numbers,
-    read_manifest,
-)
+from tasks.domain.restore import choose_backup, database_names, incident_suffix, plan_numbers
 
 AT = datetime(2026, 3, 14, 2, 0, tzinfo=UTC)
-GOOD = Backup("database/daily/a.dump", 9_000, "ab" * 32, 42_000, AT)
+GOOD = Backup("database/daily/a.dump", 9_000, "ab" * 32, 42_000, AT, trusted=True)
 
 
 def backup(name: str, log_size: int, unusable: str = "") -> Backup:

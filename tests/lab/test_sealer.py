@@ -19,10 +19,10 @@ from deployments.lab.stack import ORIGIN, Lab
 from tasks.clients import sealer
 from tasks.clients.errors import Denied, NotFound, Transient
 from tasks.clients.object_store import ObjectStore
+from tasks.domain.backups import read_manifest
 from tasks.domain.errors import NotProven
 from tasks.domain.facts import FactKind
 from tasks.domain.ledger import NoteVerifier, Status, Trust, open_note
-from tasks.domain.restore import read_manifest
 from tasks.settings import SealerSettings, settings
 from tasks.work import anchors, journal, responder
 from tasks.work.journal_verification import verify_journal

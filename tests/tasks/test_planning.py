@@ -11,10 +11,10 @@ from deployments.lab.patient import DATABASE
 from deployments.lab.stack import Lab
 from tasks.clients.errors import Denied, Malformed
 from tasks.clients.object_store import ObjectStore
+from tasks.domain.backups import Backup
 from tasks.domain.carry_over import WritersHead
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import NoteVerifier
-from tasks.domain.restore import Backup
 from tasks.settings import ApiSettings, settings
 from tasks.work import planning
 from tasks.work.backups import list_backups

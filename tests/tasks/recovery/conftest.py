@@ -27,9 +27,10 @@ from deployments.lab.s3 import BACKUPS, EVIDENCE, ObjectServer
 from deployments.lab.state import StateDirectory
 from tasks.clients.dump_tools import dump_database
 from tasks.clients.object_store import ObjectStore
+from tasks.domain.backups import Backup
 from tasks.domain.carry_over import WritersHead
 from tasks.domain.ledger import NoteSigner, Trust
-from tasks.domain.restore import Backup, database_names
+from tasks.domain.restore import database_names
 from tasks.settings import StoreSettings
 from tasks.work.log_heads import Head, latest_head
 from tasks.work.log_store import DirectoryLog

@@ -7,9 +7,10 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+from tasks.domain.backups import Backup
 from tasks.domain.carry_over import WritersHead
 from tasks.domain.ledger import Trust
-from tasks.domain.restore import Backup, database_names
+from tasks.domain.restore import database_names
 from tasks.work.carry_over import carry_bulk
 from tasks.work.log_heads import latest_head
 from tasks.work.log_store import DirectoryLog

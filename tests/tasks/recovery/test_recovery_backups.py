@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from tasks.clients.object_store import ObjectStore
+from tasks.domain.backups import Backup
 from tasks.domain.errors import BadInput, NotProven
 from tasks.domain.ledger import NoteSigner, sign_note
-from tasks.domain.restore import Backup, choose_backup
+from tasks.domain.restore import choose_backup
 from tasks.settings import StoreSettings
 from tasks.work.backups import fetch_backup, list_backups
 from tests.tasks.recovery.conftest import BACKUP, SIGNED, SIGNER, Patient

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tasks.clients.object_store import ObjectStore
+from tasks.domain.backups import Backup
 from tasks.domain.carry_over import LostRange, WritersHead
 from tasks.domain.errors import LockLost, NotProven
 from tasks.domain.ledger import is_tombstone, lost_leaf, open_note
-from tasks.domain.restore import Backup
 from tasks.settings import StoreSettings
 from tasks.work.carry_over import carry_bulk, losses_of, seal_losses
 from tasks.work.restore import restore_beside
