@@ -78,7 +78,7 @@ def _read(token_file: Path) -> str:
 
 
 @contextmanager
-def _documented(what: str) -> Iterator[None]:
+def documented(what: str) -> Iterator[None]:
     """An answer without the keys that we need is no answer of our gateway."""
     try:
         yield
@@ -91,7 +91,7 @@ def _documented(what: str) -> Iterator[None]:
 def incidents(gateway: Gateway, json_file: Path | None) -> int:
     """Print open and recent incidents, and what is in quarantine."""
     found = gateway.get("/incidents")
-    with _documented("a list of incidents"):
+    with documented("a list of incidents"):
         table, unread = _incidents(found["incidents"]), _quarantine(found["quarantine"])
     console = terminal.console()
     console.print(table if table.rows else "no incidents", markup=False)
@@ -135,7 +135,7 @@ def _quarantine(found: dict[str, Any]) -> list[str]:
 def report(gateway: Gateway, incident: str, directory: Path) -> int:
     """Fetch both forms of an incident's report and check them against the journal's hashes."""
     state = gateway.get(f"/incidents/{quote(incident, safe='')}")
-    with _documented("an incident"):
+    with documented("an incident"):
         written, stage = state["report"], state["stage"]
         digests = {form: str(written[form]["sha256"]) for form in ("html", "pdf") if written}
     if not written:
@@ -157,14 +157,14 @@ def report(gateway: Gateway, incident: str, directory: Path) -> int:
 def decide(gateway: Gateway, incident: str, verb: str, plan_hash: str | None, reason: str) -> int:
     """Show the standing plan, and decide on exactly it."""
     path = f"/incidents/{quote(incident, safe='')}"
-    plan = _standing_plan(gateway.get(f"{path}/plan"))
+    plan = standing_plan(gateway.get(f"{path}/plan"))
     show_plan(plan)
     if plan_hash is None:
         click.confirm(f"{verb} plan {plan.hash[:12]} of {incident}?", abort=True)
     elif plan.hash != plan_hash:
         raise BadInput(f"expected plan {plan_hash[:12]}, found {plan.hash[:12]}: read it")
     answer = gateway.post(f"{path}/plans/{plan.hash}/{verb}", {"reason": reason})
-    with _documented("a decision"):
+    with documented("a decision"):
         if answer.status != 200:  # noqa: PLR2004 - HTTP OK
             explain_refusal(answer.value)
             return COULD_NOT_TELL
@@ -179,7 +179,7 @@ def explain_refusal(refused: dict[str, Any]) -> None:
     click.echo(visible(text, 600), err=True)
 
 
-def _standing_plan(standing: dict[str, Any]) -> Plan:
+def standing_plan(standing: dict[str, Any]) -> Plan:
     """The plan that was sent, if it is the one that its hash names: people decide on the hash."""
     plan = Plan.from_json(standing.get("plan"))
     if plan.hash != standing.get("hash"):
@@ -190,8 +190,8 @@ def _standing_plan(standing: dict[str, Any]) -> Plan:
     return plan
 
 
-def show_plan(plan: Plan) -> None:
-    """The plan as people read it before they say yes."""
+def show_plan(plan: Plan, *, stands: bool = True) -> None:
+    """The plan as people read it before they say yes; `stands`: they can, by its hash."""
     console = terminal.console()
     console.print(visible(plan.summary, 600), markup=False)
     table = Table("#", "step", Column("target", no_wrap=True), "destroys", box=None, pad_edge=False)
@@ -200,5 +200,6 @@ def show_plan(plan: Plan) -> None:
         table.add_row(str(number), *(visible(cell) for cell in cells))
     console.print(table, markup=False)
     console.print(f"lost: {visible(plan.will_be_lost, 600)}", markup=False)
-    line = f"expires {plan.expires_at.isoformat()}, hash {plan.hash}"
-    console.print(line, markup=False, soft_wrap=True)
+    if stands:
+        line = f"expires {plan.expires_at.isoformat()}, hash {plan.hash}"
+        console.print(line, markup=False, soft_wrap=True)

@@ -18,12 +18,21 @@ from deployments import terminal
 from deployments.exits import COULD_NOT_TELL, GOOD
 from tasks.clients import alertmanager, audit_api, cache, http, postgres, prometheus, slack
 from tasks.clients.object_store import ObjectStore
+from tasks.domain import archiving, backup_worth
+from tasks.domain.archiving import Archiver
 from tasks.domain.errors import RunbookError
 from tasks.domain.ledger import NoteSigner
+from tasks.domain.observation import Health
 from tasks.settings import settings
-from tasks.work import routing
+from tasks.work import catalogue, routing
 from tasks.work.log_heads import latest_head
 from tasks.work.log_store import ObjectLog
+
+_ARCHIVER = """
+SELECT current_setting('archive_mode') <> 'off', failed_count, coalesce(last_archived_wal, ''),
+       now() - last_archived_time, coalesce(last_failed_wal, ''), now() - last_failed_time
+  FROM pg_stat_archiver
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +48,10 @@ class Examined:
 
 class NotConfigured(RunbookError):
     """The setting that would name the system is empty; the message says what to set."""
+
+
+class Lacking(RunbookError):
+    """It works; the message says what is missing all the same, the advice how to get it."""
 
 
 def run(json_file: Path | None) -> int:
@@ -61,6 +74,8 @@ def _examine(look: tuple[str, Callable[[], str], str]) -> Examined:
         seen, good, todo = examine(), True, ""
     except NotConfigured as absent:
         seen, good, todo = "not configured", False, str(absent)
+    except Lacking as error:
+        seen, good, todo = str(error)[:200], True, advice
     except RunbookError as error:
         seen, good, todo = str(error)[:200], False, advice
     return Examined(system, good, seen, todo, time.monotonic() - began)
@@ -94,6 +109,22 @@ def _recovery() -> str:
     if row is None or not row[0]:
         raise RunbookError("the recovery role may not create databases")
     return "may create databases" + (", is a superuser (more than needed)" if row[1] else "")
+
+
+def _archiving() -> str:
+    with _connect(settings().database.reader_dsn) as connection:
+        row = connection.execute(_ARCHIVER).fetchone()
+    return _judged(*archiving.judge(Archiver(*row) if row else Archiver(on=False)))
+
+
+def _backups() -> str:
+    return _judged(*backup_worth.judge(catalogue.list_all(), datetime.now(UTC)))
+
+
+def _judged(health: Health, text: str) -> str:
+    if health is Health.HEALTHY:
+        return text
+    raise (Lacking if health is Health.DEGRADED else RunbookError)(text)
 
 
 def _cache() -> str:
@@ -192,6 +223,12 @@ _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("audit API", _api, "check RUNBOOK_API__URL and the service"),
     ("PostgreSQL, reader", _patient, "check RUNBOOK_DATABASE__READER_DSN and its SELECT"),
     ("PostgreSQL, recovery", _recovery, "check RUNBOOK_DATABASE__RECOVERY_DSN; CREATEDB"),
+    (
+        "WAL archiving",
+        _archiving,
+        "set archive_mode and archive_command (a restart), and take base backups",
+    ),
+    ("backups", _backups, "runbook restore --list says more; runbook drill proves one"),
     ("Redis", _cache, "check RUNBOOK_CACHE__URL"),
     ("Prometheus", _prometheus, "check RUNBOOK_METRICS__PROMETHEUS_URL"),
     ("Alertmanager", _alertmanager, "check RUNBOOK_ALERTMANAGER__URLS and its token"),

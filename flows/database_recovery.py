@@ -6,27 +6,48 @@ signed and not by a COUNT(*), and put into service by a rename.
 
 from prefect import flow
 
+from flows.integrity import verify_integrity
+from flows.preservation import preserve
 from tasks.artifacts import run_name, show_plan
 from tasks.backups import (
     carry_over_newer_records,
     list_backups,
     plan_recovery,
+    reconcile_other_tables,
     recovery_door,
     restore_beside_production,
     swap_databases,
+    target_has_changed,
     verify_restored_log,
 )
 from tasks.domain.approval import Standing
 from tasks.domain.errors import PlanStale
+from tasks.domain.incident import Incident
 from tasks.domain.outcome import Ending, Outcome
+from tasks.domain.recovery_plan import PROCEDURE, is_damage
 from tasks.journal import (
     declare_incident,
     plan_standing,
     propose_plan,
+    read_incident,
     record_refusal,
 )
 from tasks.notifications import ask_for_approval
 from tasks.work.targets import production_target
+
+
+def handle_database_recovery(incident: Incident) -> Outcome:
+    """A person wants a restore: it is planned whatever verification says.
+
+    What is provably damaged is preserved first: the restore is made beside it, but the swap closes
+    it to everybody.
+    """
+    if incident.plan is None:
+        verify_integrity(incident.id)
+        incident = read_incident(incident.id)
+    if is_damage(incident.diagnosis):
+        preserve(incident)
+    return recover_database(incident.id)
 
 
 @flow(name="database-recovery", flow_run_name=run_name("recover"), persist_result=False)
@@ -38,11 +59,12 @@ def recover_database(incident_id: str | None = None) -> Outcome:
     """
     if incident_id is None:
         incident_id, is_new = declare_incident(
-            "Declared by hand: recover the database", "audit-trail", "audit_trail"
+            "Declared by hand: recover the database", "audit-trail", PROCEDURE
         )
         said = "was opened; it will stop at its plan" if is_new else "is open already"
         return Outcome(Ending.MANUAL, f"{incident_id} {said}")
-    match plan_standing(incident_id):
+    is_other = target_has_changed(incident_id)
+    match Standing.NONE if is_other else plan_standing(incident_id, PROCEDURE):
         case Standing.APPROVED:
             return carry_out(incident_id)
         case Standing.WAITING:
@@ -68,7 +90,7 @@ def propose(incident_id: str) -> Outcome:
 
 
 def carry_out(incident_id: str) -> Outcome:
-    """Restore beside production, prove, carry newer records over, swap, prove again.
+    """Restore beside production, prove, carry newer records and rows over, swap, prove again.
 
     A plan that no longer fits what is there is not bent to fit: a person gets a new one.
     """
@@ -76,6 +98,7 @@ def carry_out(incident_id: str) -> Outcome:
         with recovery_door(incident_id, production_target()) as passage:
             restore_beside_production(passage)
             carry_over_newer_records(passage)
+            reconcile_other_tables(passage)
             swap_databases(passage)
     except PlanStale as error:
         record_refusal(incident_id, str(error))

@@ -14,6 +14,7 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.runtime import deployment
 
 from flows.audit_trail import handle_audit_trail_issues
+from flows.database_recovery import handle_database_recovery
 from flows.post_incident import write_post_incident_report
 from flows.privacy_incident import handle_privacy_incident
 from flows.triage import communicate, respond_at_once
@@ -57,6 +58,7 @@ def handle_by_hand(incident: Incident) -> Outcome:
 
 PROCEDURES: Mapping[str, Procedure] = {
     "audit_trail": handle_audit_trail_issues,
+    "database_recovery": handle_database_recovery,
     "privacy_incident": handle_privacy_incident,
 }
 
@@ -113,7 +115,8 @@ def respond_patiently(state: Incident) -> Outcome:
 def respond(state: Incident) -> Outcome:
     """Triage, then the runbook's procedure.
 
-    Of an earlier run's triage only the telling is repeated, and the severity looked at again:
+    Whoever has chosen a target wants a restore, whatever the incident began with. Of an earlier
+    run's triage only the telling is repeated, and the severity looked at again:
     alerts may have joined since, and who was told of them is not told again. A severity alone is no
     sign of a triage: a person may have said it before any run began.
     """
@@ -122,7 +125,9 @@ def respond(state: Incident) -> Outcome:
     else:
         severity = assign_severity(state.id, assess_alerts(state.alerts))
         communicate(state, severity)
-    return PROCEDURES.get(state.procedure, handle_by_hand)(read_incident(state.id))
+    state = read_incident(state.id)
+    procedure = state.procedure if state.target is None else "database_recovery"
+    return PROCEDURES.get(procedure, handle_by_hand)(state)
 
 
 def end(incident_id: str, outcome: Outcome) -> str:

@@ -4,25 +4,32 @@ Texts of alerts and systems are hostile: pipes, brackets and line breaks would b
 Markdown table or make a link, so they are taken out here.
 """
 
+from base64 import b64encode
 from collections.abc import Callable, Sequence
 
 from prefect.artifacts import (
+    create_image_artifact,
     create_link_artifact,
     create_markdown_artifact,
     create_table_artifact,
 )
 from prefect.runtime import flow_run
 
+from tasks.domain.drawing import for_print
+from tasks.domain.drill_trend import trend
+from tasks.domain.drills import DrillResult
 from tasks.domain.ledger import Checkpoint, Verdict
+from tasks.domain.log_rebuild import ranges_in_words
 from tasks.domain.observation import Observation
 from tasks.domain.plan import Plan
+from tasks.work.log_recovery import Recovery
 
 _SHOWN = 50
 _HARMLESS = str.maketrans(dict.fromkeys("\r\n\t|[]()<>`*_#!\\", " "))
 
 
-def _plain(text: str) -> str:
-    return text.translate(_HARMLESS)[:300]
+def _plain(text: str, limit: int = 300) -> str:
+    return text.translate(_HARMLESS)[:limit]
 
 
 def run_name(verb: str = "") -> Callable[[], str]:
@@ -87,12 +94,81 @@ def show_head(about: str, head: Checkpoint, added: int, cosigned_by: Sequence[st
     create_markdown_artifact(key=f"sealed-{about.lower()}", markdown="\n".join(lines))
 
 
+def show_recovery(recovery: Recovery) -> None:
+    """A recovered audit log: what was fetched, put right and refused, and what is lost."""
+    done, mends = recovery.mirrored, recovery.mends
+    lost = ranges_in_words(mends.lost) if mends.lost else f"{len(mends.lost_files)} files"
+    lines = [
+        f"# Audit log recovery: {recovery.ending.value}",
+        "",
+        f"- {_plain(str(recovery.source))} into {_plain(str(recovery.target))}",
+        f"- {done.fetched} objects fetched ({done.fetched_bytes} bytes), {done.unchanged} kept",
+        f"- {len(mends.put)} files put right from older versions or the table",
+        f"- lost: {lost if mends.lost or mends.lost_files else 'nothing that is known of'}",
+        f"- {len(done.refused)} keys refused, {len(done.failed)} objects not brought",
+        f"- {_plain(recovery.reason)}",
+        "",
+        "| file | why | from |",
+        "|---|---|---|",
+        *(
+            f"| {_plain(each.path)} | {_plain(each.why)} | {_plain(each.source)} |"
+            for each in mends.put[:_SHOWN]
+        ),
+        *(
+            f"| {_plain(ascii(each.key))} | refused: {each.why.value} | |"
+            for each in done.refused[:_SHOWN]
+        ),
+    ]
+    create_markdown_artifact(key="audit-log-recovery", markdown="\n".join(lines))
+
+
+def show_drill(result: DrillResult, known: Sequence[DrillResult]) -> None:
+    """A restore drill in words, and all drills so far (oldest first) as a plot and a table."""
+    lines = [
+        f"# The {result.choice.value} backup: {result.ending.value}",
+        "",
+        f"- {_plain(result.summary())}",
+        *([f"- drawn with the seed `{result.seed}`"] if result.seed else []),
+        f"- {result.records} records of the backup, {result.altered} altered or taken out",
+        f"- {result.added} more from sealed segments",
+        f"- RPO is against the {result.rpo.against.value}",
+        *([f"- {len(result.notes)} notes in the journal"] if result.notes else []),
+        "",
+        "| phase | seconds |",
+        "|---|---|",
+        *(f"| {phase.value} | {seconds:.2f} |" for phase, seconds in result.phases),
+        f"| RTO | {result.rto:.2f} |",
+    ]
+    create_markdown_artifact(key=f"drill-{result.choice.value}", markdown="\n".join(lines))
+    create_table_artifact(
+        key="drills", table=[_drill_row(each) for each in known[::-1]], description="Restore drills"
+    )
+    if plot := for_print(trend(known)):
+        create_image_artifact(
+            key="drills-trend",
+            image_url=f"data:image/svg+xml;base64,{b64encode(plot.encode()).decode()}",
+            description="RTO and RPO of restore drills",
+        )
+
+
+def _drill_row(drill: DrillResult) -> dict[str, object]:
+    return {
+        "at": f"{drill.at:%Y-%m-%d %H:%M} UTC",
+        "backup": _plain(drill.key),
+        "chosen": drill.choice.value,
+        "result": drill.ending.value,
+        "RTO (s)": round(drill.rto, 1),
+        "RPO (s)": None if drill.rpo.seconds is None else round(drill.rpo.seconds),
+        "phase": drill.during.value if drill.during else "",
+    }
+
+
 def show_plan(incident: str, plan: Plan) -> None:
     """The plan, step by step, with what each destroys and the hash that an approval must name."""
     lines = [
         f"# Plan of {incident}",
         "",
-        _plain(plan.summary),
+        _plain(plan.summary, 1000),
         "",
         "| # | step | target | destroys |",
         "|---|---|---|---|",
@@ -102,7 +178,7 @@ def show_plan(incident: str, plan: Plan) -> None:
             for number, step in enumerate(plan.steps, start=1)
         ),
         "",
-        f"Lost: {_plain(plan.will_be_lost)}. Expires {plan.expires_at.isoformat()}.",
+        f"Lost: {_plain(plan.will_be_lost, 1000)}. Expires {plan.expires_at.isoformat()}.",
         "",
         (
             f"Decide with `runbook approve {incident}` or `runbook deny {incident}`; "

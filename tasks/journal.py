@@ -14,6 +14,7 @@ from tasks.domain.incident import Incident
 from tasks.domain.ledger import Verdict
 from tasks.domain.outcome import Outcome
 from tasks.domain.plan import Plan
+from tasks.domain.rebuild_plan import is_stored_damage
 from tasks.domain.severity import Assessment, Severity
 from tasks.retries import CHANGE, READ
 from tasks.work import approvals, ending, holding, incidents, journal, severities, successes
@@ -38,13 +39,15 @@ def read_incident(incident: str) -> Incident:
     return state
 
 
-def plan_standing(incident: str) -> Standing:
-    """Where the standing plan is.
+def plan_standing(incident: str, procedure: str = "") -> Standing:
+    """Where the standing plan is, if it is one of the `procedure` (of any, without).
 
     One that was denied or expired, and whose end an earlier run has recorded, stands no more: who
     starts the incident again asks for a new plan.
     """
     state = read_incident(incident)
+    if procedure and state.plan is not None and state.plan.procedure != procedure:
+        return Standing.NONE
     found = standing(state, datetime.now(UTC))
     if found in {Standing.DENIED, Standing.EXPIRED} and _end_was_recorded(state):
         return Standing.NONE
@@ -105,6 +108,7 @@ def record_diagnosis(incident: str, verdict: Verdict) -> None:
             "findings_total": len(verdict.findings),
             "altered": altered,
             "missing": missing,
+            "stored_damage": sum(is_stored_damage(each.as_json()) for each in verdict.findings),
         },
         key=f"diagnosis:{earlier}",
     )

@@ -62,9 +62,9 @@ def notify_security(incident: str, moment: str, text: str) -> bool:
 
 
 @task(name="Notify compliance team", tags={"runbook:audit.resolution.compliance"}, **NOTIFY)
-def notify_compliance(incident: str, text: str) -> bool:
-    """Tell the compliance officer what was proven about the audit log."""
-    return _tell(incident, settings().contacts.compliance_officer, "diagnosed", text)
+def notify_compliance(incident: str, text: str, moment: str = "diagnosed") -> bool:
+    """Tell the compliance officer what was proven about the audit log; once each moment."""
+    return _tell(incident, settings().contacts.compliance_officer, moment, text)
 
 
 @task(name="Notify DPO", tags={"runbook:privacy-incident.dpo"}, **NOTIFY)

@@ -6,13 +6,15 @@ and come from the environment (or from Prefect blocks that prefect.yaml injects 
 
 from functools import lru_cache
 from pathlib import Path
-from typing import Self
+from typing import Annotated, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger.trust import MAX_TRUST_BYTES, Trust
+from tasks.domain.reconciliation_rules import ReconciliationRules, shipped
+from tasks.domain.written import MAX_BYTES
 
 _LEAST_SECRET = 16
 
@@ -41,6 +43,9 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 _WEB = r"^(https?://[^\s\\]+)?$"
 """A web address, or nothing: nothing else ever becomes a link."""
+
+
+_StorePlace = Annotated[str, Field(pattern=r"^s3://[a-z0-9.-]{3,63}/[!-~ ]{0,900}$")]
 
 
 class _Section(BaseModel):
@@ -80,6 +85,50 @@ class DatabaseSettings(_Section):
     )
     writers: tuple[str, ...] = Field(
         ("audit_api",), description="Roles that append; they stand still during the swap."
+    )
+    reconciliation_rules: Path | None = Field(
+        None, description="TOML: what becomes of other tables' newer rows; else the shipped rules."
+    )
+    pod: str = Field(
+        "",
+        pattern="^([a-z0-9-]{1,63}/[a-z0-9.-]{1,253}(/[a-z0-9-]{1,63})?)?$",
+        description="namespace/pod[/container] that holds dumps too; empty: none is asked.",
+    )
+    pod_directory: str = Field(
+        "/backups", pattern="^/[^\\x00]*$", description="Where they lie in that pod."
+    )
+    schema_file: Path | None = Field(
+        None,
+        description="The system's own schema (SQL): code and grants in it may come back from a "
+        "dump that nobody signed, as may what production has.",
+    )
+    gpg_program: str = Field(
+        "", description="gpg, to open encrypted dumps with; empty: they stay closed."
+    )
+    gpg_home: Path | None = Field(None, description="Its home, with the secret key; mode 0700.")
+    gpg_passphrase_file: Path | None = Field(
+        None, description="A file with the passphrase, where key or dump has one."
+    )
+    backup_directory: Path | None = Field(
+        None, description="A directory of this host, or mounted here, that holds dumps too."
+    )
+
+    def read_reconciliation_rules(self) -> ReconciliationRules:
+        """What a recovery does with the rows of other tables. Raises BadInput."""
+        if self.reconciliation_rules is None:
+            return shipped()
+        return ReconciliationRules.parse(read_text(self.reconciliation_rules, MAX_BYTES))
+
+
+class KubernetesSettings(_Section):
+    """The cluster of the system under care; asked only when a pod is named."""
+
+    config_file: Path | None = Field(
+        None, description="kubeconfig; none: our own service account, else ~/.kube/config."
+    )
+    context: str = Field("", description="Context of that file; empty: its current one.")
+    timeout_seconds: float = Field(
+        20.0, gt=0, le=300, description="To connect, and between two pieces of an answer."
     )
 
 
@@ -125,6 +174,13 @@ class StoreSettings(_Section):
         "journal/", description="The sealed journal, in the evidence bucket; laid out alike."
     )
     database_prefix: str = Field("database/", description="Dumps with signed manifests.")
+    base_prefix: str = Field("base/", description="Base backups with signed manifests.")
+    wal_prefix: str = Field("wal/", description="Archived WAL: what base backups are replayed by.")
+    more_backups: tuple[_StorePlace, ...] = Field(
+        (),
+        description="Other places of dumps, s3://bucket/prefix/ each, such as "
+        "s3://rlhf-backups/database/daily/ and s3://rlhf-backups/database/weekly/.",
+    )
     retention_days: int = Field(
         183, ge=1, le=3650, description="Object Lock of evidence; the AI Act's minimum of logs."
     )
@@ -149,6 +205,9 @@ class LedgerSettings(_Section):
     )
     workers: int = Field(
         1, ge=1, le=64, description="Processes that hash; each needs a core and about 100 MB."
+    )
+    legacy_key_file: Path | None = Field(
+        None, description="The logger's RSA public key (PEM), for copies in the legacy layout."
     )
     backup_key: str = Field(
         "", description="Verifier key of backup manifests; empty: the sealer signs them too."
@@ -179,7 +238,9 @@ class SealerSettings(_Section):
     """The sealer, a service of its own: it has the log's signing key, we have its address."""
 
     url: str = Field("", description="Base URL; empty: nothing of ours asks for sealing.")
-    token: SecretStr = Field(SecretStr(""), description="Bearer token; allows sealing only.")
+    token: SecretStr = Field(
+        SecretStr(""), description="Bearer token; allows sealing and putting back."
+    )
     timeout_seconds: float = Field(
         300.0, gt=0, le=3600, description="Of one sealing: it hashes and writes what is new."
     )
@@ -195,6 +256,9 @@ class ResponderSettings(_Section):
         None, description="Ed25519 note key (C2SP) that signs loss lists; mode 0600."
     )
     reports: Path = Field(Path("reports"), description="Directory for HTML and PDF reports.")
+    restored_logs: Path = Field(
+        Path("restored-logs"), description="Directory that the audit-log recovery fills."
+    )
 
     def read_signing_key(self) -> SecretStr:
         """The responder's note key. Raises BadInput when there is none or others can read it."""
@@ -338,6 +402,7 @@ class Settings(BaseSettings):
     )
     api: ApiSettings = ApiSettings()
     database: DatabaseSettings = DatabaseSettings()
+    kubernetes: KubernetesSettings = KubernetesSettings()
     cache: CacheSettings = CacheSettings()
     metrics: MetricsSettings = MetricsSettings()
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()

@@ -4,17 +4,20 @@
 """
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from tasks.domain.backup_contents import Contents, Inside
 from tasks.domain.backups import Backup
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.incident import Incident, fold
 from tasks.domain.ledger.verdicts import Code, Finding, Status, Verdict
 from tasks.domain.plan import Plan
 from tasks.domain.recovery_plan import plan_database_recovery
+from tasks.domain.recovery_target import Target
 from tasks.domain.restore import RestoreNumbers, database_names
+from tasks.domain.restore_choice import Choice, choose
 
 INCIDENT = "2026-03-14-0300-a1b2c3"
 ALERT_AT = datetime(2026, 3, 14, 3, 0, 12, 250_000, tzinfo=UTC)
@@ -102,7 +105,7 @@ def restore_plan(incident: str = INCIDENT, start: datetime = ALERT_AT) -> Plan:
     """The plan of the database recovery, as planned against the tampered table."""
     return plan_database_recovery(
         incident,
-        Backup("database/2026-03-14T020000Z.dump", 9_120_455, digest("dump"), BACKUP),
+        Choice(Backup("database/2026-03-14T020000Z.dump", 9_120_455, digest("dump"), BACKUP)),
         database_names("rlhf_audit", incident),
         RestoreNumbers(
             from_backup=BACKUP,
@@ -148,3 +151,9 @@ def alert_fact(**labels: str) -> dict[str, Any]:
         "notification": digest("notification"),
         "received_at": ALERT_AT.isoformat(),
     }
+
+
+def newest(backups: Iterable[Backup], head_size: int) -> Backup:
+    """What is restored by default, when every backup is clean inside."""
+    clean = Contents(Inside.CLEAN)
+    return choose(Target(), backups, head_size, lambda _: clean, datetime.now(UTC)).backup

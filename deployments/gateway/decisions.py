@@ -63,11 +63,11 @@ def _decide(
     before = journal.read(incident)
     if not before.facts:
         return unknown_incident(incident)
-    if decision == APPROVED and person.name == before.opened_by:
+    if decision == APPROVED and person.name in before.asked_by:
         return refusal(
             403,
             "own incident",
-            f"somebody else than {person.name}, who opened it",
+            f"somebody else than {person.name}, who opened it or chose the target",
             person.name,
             "ask another approver",
         )

@@ -21,11 +21,12 @@ from deployments.gateway.group_commit import GroupCommit
 from deployments.gateway.metrics import REGISTRY, TTA_SECONDS, TTR_SECONDS
 from deployments.gateway.reconciler import Reconciler
 from tasks.clients.errors import Transient
+from tasks.domain.drills import Ending
 from tasks.domain.errors import BadInput
 from tasks.domain.escalation import acknowledged_at
 from tasks.domain.facts import RUNBOOK, FactKind
 from tasks.domain.severity import Severity
-from tasks.work import journal, journal_places, responder, routing, successes
+from tasks.work import drill_records, journal, journal_places, responder, routing, successes
 
 router = APIRouter()
 log = logging.getLogger("gateway.metrics")
@@ -76,6 +77,7 @@ class Installation(Collector):
             yield _open_incidents()
             yield from _heartbeat()
             yield _successes()
+            yield from _drills()
             self._observe_people()
         except (Transient, BadInput) as error:
             log.warning("metrics are incomplete: %s", error)
@@ -212,6 +214,39 @@ def _successes() -> Metric:
     for work, at in successes.last().items():
         gauge.add_metric([work], at.timestamp())
     return gauge
+
+
+def _drills() -> Iterator[Metric]:
+    """The last drill of each way to choose a backup; one that could not tell says nothing here."""
+    passed = GaugeMetricFamily(
+        "runbook_drill_passed",
+        "1 when the last restore drill of this choice passed, 0 when it failed.",
+        labels=["choice"],
+    )
+    rto = GaugeMetricFamily(
+        "runbook_drill_rto_seconds", "What that restore took, to the proof.", labels=["choice"]
+    )
+    rpo = GaugeMetricFamily(
+        "runbook_drill_rpo_seconds", "How old that restored log was.", labels=["choice"]
+    )
+    for drill in drill_records.newest_scheduled():
+        choice = [drill.choice.value]
+        passed.add_metric(choice, float(drill.ending is Ending.PASSED))
+        if drill.ending is Ending.PASSED:
+            rto.add_metric(choice, drill.rto)
+            if drill.rpo.seconds is not None:
+                rpo.add_metric(choice, drill.rpo.seconds)
+    succeeded = GaugeMetricFamily(
+        "runbook_drill_last_success_timestamp_seconds",
+        "When a restore drill of this choice last passed; missing when none ever did.",
+        labels=["choice"],
+    )
+    for name, at in drill_records.last_passed().items():
+        succeeded.add_metric([name], at.timestamp())
+    yield passed
+    yield rto
+    yield rpo
+    yield succeeded
 
 
 def new_registry(state: State) -> CollectorRegistry:

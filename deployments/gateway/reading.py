@@ -6,7 +6,7 @@ from http import HTTPStatus
 from pathlib import Path as FilePath
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request
+from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import JSONResponse, Response
 
 from deployments.gateway.answers import refusal
@@ -19,7 +19,7 @@ from tasks.domain.escalation import acknowledged_at
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident
 from tasks.settings import settings
-from tasks.work import journal, quarantine, responder
+from tasks.work import incidents, journal, quarantine, responder, work_progress
 
 router = APIRouter()
 
@@ -35,6 +35,7 @@ _REPORT_HEADERS = {
     "Cache-Control": "private, max-age=3600",
 }
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
+After = Annotated[int, Query(ge=-1, lt=1 << 63)]
 Suffix = Annotated[str, Path(pattern=r"^(html|pdf)$")]
 
 
@@ -54,8 +55,10 @@ def list_incidents(_: Reader) -> dict[str, Any]:
 
 
 @router.get("/incidents/{incident}", response_model=None)
-def show_incident(incident: IncidentId, _: Reader) -> dict[str, Any] | JSONResponse:
-    """State and facts of one incident."""
+def show_incident(
+    incident: IncidentId, _: Reader, after: After = -1
+) -> dict[str, Any] | JSONResponse:
+    """State and facts of one incident; of the facts those with a larger number than `after`."""
     state = journal.read(incident)
     if not state.facts:
         return unknown_incident(incident)
@@ -69,7 +72,9 @@ def show_incident(incident: IncidentId, _: Reader) -> dict[str, Any] | JSONRespo
         "plan": _plan(state),
         "proof": state.proof,
         "report": state.report,
-        "facts": [_fact(fact) for fact in state.facts],
+        "progress": _progress(incident),
+        "responding": _is_responding(incident),
+        "facts": [_fact(fact) for fact in state.facts if fact.seq > after],
     }
 
 
@@ -167,6 +172,7 @@ def _summary(state: Incident) -> dict[str, Any]:
         "severity": state.severity.value if state.severity else None,
         "opened_at": state.opened_at.isoformat() if state.opened_at else None,
         "opened_by": state.opened_by,
+        "target": str(state.target) if state.target else None,
         "acknowledged_at": seen.isoformat() if seen else None,
         "mitigated_at": state.mitigated_at.isoformat() if state.mitigated_at else None,
         "closed_at": state.closed_at.isoformat() if state.closed_at else None,
@@ -189,6 +195,17 @@ def _plan(state: Incident) -> dict[str, Any] | None:
         for made in state.decisions_on_plan()
     ]
     return {"hash": state.plan_hash, "plan": state.plan.as_json(), "decisions": decisions}
+
+
+def _progress(incident: str) -> dict[str, Any] | None:
+    said = work_progress.read(incident)
+    return said.as_json() if said else None
+
+
+def _is_responding(incident: str) -> bool:
+    """Whether a run of the response is ordered or at work."""
+    with responder.connection() as connection:
+        return incidents.response_is_ordered(connection, incident)
 
 
 def _fact(fact: Fact) -> dict[str, Any]:

@@ -18,10 +18,11 @@ from deployments.gateway.people import Person, permitted
 from tasks.domain.errors import BadInput, NotApproved, NotPermitted
 from tasks.domain.facts import Fact
 from tasks.domain.holds import EVERYTHING
+from tasks.domain.recovery_target import Target
 from tasks.domain.roles import Act
 from tasks.domain.routes import TITLE_LIMIT
 from tasks.domain.severity import Severity
-from tasks.work import replanning, statements
+from tasks.work import asking_for_restore, replanning, statements
 from tasks.work.floor import TEXT_LIMIT
 
 router = APIRouter()
@@ -61,6 +62,12 @@ class Declaration(Graded):
     procedure: Name
 
 
+class Restored(Reason):
+    """A restore, to a target as people type it: `latest`, `2026-11-22 14:05Z`."""
+
+    target: Annotated[str, Field(min_length=1, max_length=64)]
+
+
 class Scoped(Reason):
     """Something about the changes of a scope: `*`, or a target such as database/rlhf_audit."""
 
@@ -97,6 +104,20 @@ def declare(
             person, body.title, body.component, body.procedure, body.severity, body.reason
         )
         return {**asdict(declared), "by": person.name}
+
+    return _answered(speak)
+
+
+@router.post("/restores")
+def ask_for_restore(
+    body: Restored, person: Annotated[Person, Depends(permitted(Act.DECLARE))]
+) -> JSONResponse:
+    """Ask for the database as of a target; the answer names the incident that will plan it."""
+
+    def speak() -> dict[str, Any]:
+        target = Target.parse(body.target)
+        asked = asking_for_restore.ask_for_restore(person, target, body.reason)
+        return {**asdict(asked), "by": person.name}
 
     return _answered(speak)
 

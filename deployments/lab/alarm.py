@@ -43,7 +43,9 @@ class Alarm:
 def raise_alarm(lab: Lab, fault: Fault, damaged: float) -> Alarm:
     """See to it that the gateway has an alert about the fault, done at `damaged` (monotonic)."""
     why = "Prometheus and Alertmanager are not both installed"
-    if lab.alertmanager is not None:
+    if not fault.monitored:
+        why = "the patient's own monitoring does not look at what is damaged"
+    elif lab.alertmanager is not None:
         while time.monotonic() < damaged + _PATIENCE_SECONDS:
             if _has_come(fault.labels["alertname"]):
                 return Alarm(Way.MONITORING, time.monotonic() - damaged)

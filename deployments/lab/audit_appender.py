@@ -16,6 +16,7 @@ from typing import Any
 
 import psycopg
 
+from deployments.lab import side_tables
 from deployments.lab.dataset import Head, Row
 from tasks.domain.ledger import chain_link, is_tombstone, leaf_hash
 
@@ -118,7 +119,9 @@ class Appender:
                 (str(event["event_id"]), row) for event, row in zip(new, rows, strict=True)
             ]
             columns = [list(column) for column in zip(*rows, strict=True)]
-            connection.execute(_INSERT, columns)
+            with connection.transaction():
+                connection.execute(_INSERT, columns)
+                side_tables.derive(connection, head.size, next_head.size)
             self._head = next_head
             self._acknowledge(self._in_doubt)
             self._in_doubt = []

@@ -24,6 +24,7 @@ START = datetime(2026, 3, 2, 6, 0, tzinfo=UTC)
 
 _ANNOTATORS, _MODELS, _SESSION_LENGTH = 40, ("policy-7b", "policy-13b", "reward-7b"), (24, 72)
 _EPSILON_TOTAL, _EPSILON_STEP, _NOISE, _CLIP, _DELTA = 10.0, 0.0004, 1.1, 1.0, 1e-5
+_DELTA_STEP = 1e-9
 _CANARY_EVERY = 97
 _FRAMEWORKS = ("eu_ai_act", "gdpr")
 
@@ -101,7 +102,7 @@ def _session(chance: random.Random) -> Iterator[tuple[str, dict[str, Any]]]:
     annotator = f"anon-{sha256(str(chance.randrange(_ANNOTATORS)).encode()).hexdigest()[:16]}"
     for _ in range(chance.randint(*_SESSION_LENGTH)):
         yield "annotation", _annotation(chance, annotator, model)
-    yield "privacy_budget_update", {}
+    yield "privacy_budget_update", {"annotator": annotator}
     yield (
         "policy_update",
         {
@@ -163,7 +164,9 @@ def _budget(epsilon: float) -> dict[str, Any]:
         "clip_norm": _CLIP,
         "consumed_epsilon": round(epsilon, 6),
         "delta": _DELTA,
+        "delta_spent": _DELTA_STEP,
         "epsilon": 1.0,
+        "epsilon_spent": _EPSILON_STEP,
         "noise_multiplier": _NOISE,
         "total_epsilon": _EPSILON_TOTAL,
     }

@@ -2,26 +2,25 @@
 
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import httpx
-from pydantic import SecretStr
 from rich.console import Console
 
-from deployments import console as people_console
 from deployments import terminal
 from deployments.exits import BAD, GOOD
-from deployments.lab import judging, outcome, watching
+from deployments.lab import expectations, judging, outcome, watching
 from deployments.lab.alarm import Alarm, raise_alarm
 from deployments.lab.errors import LabError
-from deployments.lab.faults import FAULTS, Damage, Fault
+from deployments.lab.expectations import Situation
+from deployments.lab.on_call import OnCall
+from deployments.lab.scenarios import SCENARIOS, Scenario, options_for
 from deployments.lab.stack import APPROVER, Lab
 from deployments.lab.stack import Options as LabOptions
 from deployments.lab.state import private_file
 from deployments.lab.writer import longest_gap
 from tasks.clients.object_store import ObjectStore
-from tasks.domain.errors import BadInput, Refused
+from tasks.domain.errors import BadInput
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident
 from tasks.domain.ledger import Status
@@ -50,27 +49,31 @@ class Options:
 
 def scenarios() -> dict[str, str]:
     """Names and one line each."""
-    return {name: fault.description for name, fault in FAULTS.items()}
+    return {name: scenario.fault.description for name, scenario in SCENARIOS.items()}
 
 
 def run(options: Options) -> int:
     """Start, damage, alert, watch, judge, report, stop; the exit code."""
-    fault = FAULTS.get(options.scenario)
-    if fault is None:
-        known = ", ".join(sorted(FAULTS))
+    scenario = SCENARIOS.get(options.scenario)
+    if scenario is None:
+        known = ", ".join(sorted(SCENARIOS))
         raise BadInput(f"expected a scenario of {known}, found {options.scenario!r}")
     console = terminal.console()
     began = time.monotonic()
-    with _lab(console, options.records, options.seed, options.reports) as lab:
+    wanted = LabOptions(
+        records=options.records, seed=options.seed, **options_for(scenario, options.records)
+    )
+    with _lab(console, wanted, options.reports) as lab:
         _addresses(console, lab)
         time.sleep(_TAIL_SECONDS)
-        damage = fault.inject(lab)
+        damage = scenario.fault.inject(lab)
         damaged = time.monotonic()
-        console.print(f"\n[bold red]Damage[/]  {fault.description}")
-        alarm = raise_alarm(lab, fault, damaged)
+        console.print(f"\n[bold red]Damage[/]  {scenario.fault.description}")
+        alarm = raise_alarm(lab, scenario.fault, damaged)
         console.print(f"[bold red]Alert[/]   {alarm}\n")
-        incident = _watch(console, lab, fault, approve=options.yes)
-        judged = _judge(lab, incident, damage, alarm, began)
+        on_call = OnCall(lab, damage)
+        incident = _watch(console, scenario, on_call, approve=options.yes)
+        judged = _judge(scenario, on_call, incident, alarm, began)
         outcome.show(console, judged)
         terminal.write_json(options.json_file, judged.as_json())
         if options.stay:
@@ -82,21 +85,16 @@ def run(options: Options) -> int:
 def up(*, records: int, reports: Path) -> int:
     """The embedded system, gateway and Prefect UI until Ctrl-C."""
     console = terminal.console()
-    with _lab(console, records, LabOptions().seed, reports) as lab:
+    with _lab(console, LabOptions(records=records), reports) as lab:
         _addresses(console, lab)
         console.print("\nRunning until Ctrl-C.")
         _until_interrupted()
     return GOOD
 
 
-def _lab(console: Console, records: int, seed: int, reports: Path) -> Lab:
-    options = LabOptions(
-        records=records,
-        seed=seed,
-        reports=reports.resolve(),
-        alerting=True,
-        checked_per_second=_CHECKED_PER_SECOND,
-    )
+def _lab(console: Console, wanted: LabOptions, reports: Path) -> Lab:
+    checked = wanted.checked_per_second and _CHECKED_PER_SECOND
+    options = replace(wanted, reports=reports.resolve(), alerting=True, checked_per_second=checked)
     return Lab(options, progress=lambda line: console.print(f"  {line}", markup=False))
 
 
@@ -122,7 +120,7 @@ def _until_interrupted() -> None:
         return
 
 
-def _watch(console: Console, lab: Lab, fault: Fault, *, approve: bool) -> Incident:
+def _watch(console: Console, scenario: Scenario, on_call: OnCall, *, approve: bool) -> Incident:
     """Show every fact until the fault's incident is closed and reported, or the time is over.
 
     Others may begin beside it, by what the monitoring says of the recovery; they are shown too.
@@ -130,36 +128,26 @@ def _watch(console: Console, lab: Lab, fault: Fault, *, approve: bool) -> Incide
     since = None
     incident = ""
     told = False
+    alert = scenario.fault.labels["alertname"]
     for fact in watching.new_facts(_RESPONSE_SECONDS):
         if fact.kind is FactKind.ALERT_RECEIVED and since is None:
             since = fact.at
-        if fact.kind is FactKind.ALERT_RECEIVED and fact.data["name"] == fault.labels["alertname"]:
+        if fact.kind is FactKind.ALERT_RECEIVED and fact.data["name"] == alert:
             incident = incident or fact.incident
         watching.show(console, fact, since)
         if fact.incident != incident:
             continue
+        scenario.act(on_call, fact)
         if fact.kind is FactKind.PLAN_PROPOSED and approve:
-            _approve(lab, incident, fact.data["hash"])
+            if on_call.is_what_was_asked_for(fact.data["plan"]):
+                on_call.approve(incident, fact.data["hash"])
         elif fact.kind is FactKind.DRY_RUN and not approve and not told:
             told = True
-            line = f"runbook approve {incident} {_as_person(lab)}"
+            line = f"runbook approve {incident} {_as_person(on_call.lab)}"
             console.print(f"\n  {line}\n", markup=False, soft_wrap=True)
         if fact.kind is FactKind.REPORTED:
             break
     return journal.read(incident)
-
-
-def _approve(lab: Lab, incident: str, plan_hash: str) -> None:
-    """The simulated person's yes, through the same authenticated endpoint as everybody's."""
-    if not settings().lab:
-        raise Refused("expected the embedded stack, found other settings: --yes is for the lab")
-    gateway = people_console.Gateway(lab.gateway_url, SecretStr(lab.people[APPROVER]))
-    answer = gateway.post(
-        f"/incidents/{incident}/plans/{plan_hash}/approve",
-        {"reason": "approved by the demo, no person has read the plan"},
-    )
-    if answer.status != httpx.codes.OK:
-        raise Refused(f"expected the gateway to take the approval, found {answer.value}")
 
 
 def _seal_again(lab: Lab) -> int | None:
@@ -171,16 +159,21 @@ def _seal_again(lab: Lab) -> int | None:
 
 
 def _judge(
-    lab: Lab, incident: Incident, damage: Damage, alarm: Alarm, began: float
+    scenario: Scenario,
+    on_call: OnCall,
+    incident: Incident,
+    alarm: Alarm,
+    began: float,
 ) -> outcome.Judged:
     """Look at what is there now, without asking the response."""
+    lab = on_call.lab
     memory = lab.memory_bytes()
     time.sleep(_SETTLE_SECONDS)
     lab.writer.stop()
     records = lab.writer.acknowledged()
-    accounted = judging.account_for(records, lab.reader_dsn)
     findings = (incident.diagnosis or {}).get("findings", [])
-    unnamed, misnamed = judging.unnamed_and_misnamed(damage, lab.sealed_size, findings)
+    unnamed, misnamed = judging.unnamed_and_misnamed(on_call.damage, lab.sealed_size, findings)
+    accounted = judging.account_for(records, lab.reader_dsn)
     resealed = _seal_again(lab)
     store = settings().store
     verdict = table_verification.verify_table(
@@ -188,14 +181,22 @@ def _judge(
         ObjectLog(ObjectStore(store), store.backups_bucket, store.audit_prefix),
         settings().ledger.read_trust(),
     )
-    return outcome.Judged(
+    situation = Situation(
+        lab=lab,
         incident=incident,
-        alarm=alarm,
+        on_call=on_call,
         accounted=accounted,
         unnamed=unnamed,
         misnamed=misnamed,
         verified_again=verdict.status is Status.VERIFIED,
         resealed=resealed,
+    )
+    checks = (*expectations.of_each(situation), *scenario.expect(situation))
+    return outcome.Judged(
+        scenario=scenario.fault.name,
+        situation=situation,
+        alarm=alarm,
+        checks=checks,
         longest_gap=longest_gap(records),
         memory_bytes=memory,
         total_seconds=time.monotonic() - began,

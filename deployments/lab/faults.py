@@ -6,101 +6,60 @@ demo's table and the tests may look at: the product has to find it.
 
 import hashlib
 import json
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 
-import psycopg
-
-from deployments.lab.patient import DATABASE
-from deployments.lab.postgres import PostgresServer
-
-_MODIFIED, _DELETED = 7, 5
-_REWARDED = (
-    "SELECT seq, record FROM audit_records WHERE event_type = 'annotation' AND seq >= %s"
-    " ORDER BY seq LIMIT 1"
+from deployments.lab.backup_faults import (
+    corrupt_backup,
+    disk_full,
+    missing_wal,
+    tampered_and_backed_up,
 )
+from deployments.lab.damage import Damage
+from deployments.lab.parts import Parts
+from deployments.lab.store_faults import bucket_versions_deleted, segments_deleted
+from deployments.lab.table_faults import table_dropped, tampered_records
 
-
-class Patient(Protocol):
-    """What a fault needs of a lab: the server, and how far its log is backed up and signed."""
-
-    patient: PostgresServer
-    backup_size: int
-    sealed_size: int
-
-
-@dataclass(frozen=True, slots=True)
-class Damage:
-    """The seqs that a fault altered and removed, ascending; `table`: the table itself is gone."""
-
-    modified: tuple[int, ...] = ()
-    deleted: tuple[int, ...] = ()
-    table: bool = False
+_INTEGRITY_LABELS = {
+    "alertname": "AuditTrailIntegrityFailure",
+    "severity": "critical",
+    "category": "audit",
+    "job": "audit-integrity",
+}
+_INTEGRITY = {
+    "summary": "Audit trail integrity check failed",
+    "description": "audit_log_integrity_check_passed is 0",
+    "remediation": "Verify the audit trail and restore it from backup if data is lost",
+}
+_STORAGE_LABELS = {
+    "alertname": "AuditLogStorageIssue",
+    "severity": "high",
+    "category": "audit",
+    "job": "rlhf-audit-trail-app",
+}
+_STORAGE = {
+    "summary": "Audit records cannot be written",
+    "description": "increase(audit_log_write_errors_total[5m]) > 0",
+    "remediation": "Check the database and its storage",
+}
+_REBUILD = "Rebuild what proves the log from what is proven"
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """A fault, and the alert that the patient's monitoring raises for it."""
+    """A fault, and the alert about it.
+
+    `monitored`: the patient's own monitoring sees it and raises that alert by itself.
+    """
 
     name: str
     description: str
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
-    inject: Callable[[Patient], Damage]
-
-
-def tampered_records(lab: Patient, seed: int = 1) -> Damage:
-    """Rewrite seven records and remove five, spread over the signed log.
-
-    Two of the removed are neighbours, and of each kind some are newer than the backup.
-    """
-    chance = random.Random(seed)  # noqa: S311  reproducible on purpose
-    newer = range(lab.backup_size, lab.sealed_size) or range(lab.sealed_size)
-    first_lost = chance.randrange(lab.backup_size // 2, lab.backup_size - 1)
-    deleted = {
-        first_lost,
-        first_lost + 1,
-        chance.randrange(1, lab.backup_size // 2),
-        *chance.sample(newer[: len(newer) // 2], _DELETED - 3),
-    }
-    modified: dict[int, bytes] = {}
-    with lab.patient.connect(DATABASE) as connection, connection.transaction():
-        for part in range(_MODIFIED):
-            low = lab.sealed_size * part // _MODIFIED
-            high = lab.sealed_size * (part + 1) // _MODIFIED - _MODIFIED
-            seq, line = _rewritten(connection, chance.randrange(low, high), deleted, chance)
-            modified[seq] = line
-        for seq, line in modified.items():
-            connection.execute("UPDATE audit_records SET record = %s WHERE seq = %s", (line, seq))
-        connection.execute("DELETE FROM audit_records WHERE seq = ANY(%s)", (list(deleted),))
-    return Damage(tuple(sorted(modified)), tuple(sorted(deleted)))
-
-
-def table_dropped(lab: Patient) -> Damage:
-    """The table is gone, and with it the view: what a wrong migration does."""
-    with lab.patient.connect(DATABASE) as connection:
-        connection.execute("DROP TABLE audit_records CASCADE")
-    return Damage(table=True)
-
-
-def _rewritten(
-    connection: psycopg.Connection, start: int, avoid: set[int], chance: random.Random
-) -> tuple[int, bytes]:
-    """An annotation from `start` on with another reward: the reason to tamper with such a log."""
-    while True:
-        row = connection.execute(_REWARDED, (start,)).fetchone()
-        if row is None:
-            raise LookupError(f"expected an annotation from record {start} on, found none")
-        if row[0] not in avoid:
-            break
-        start = row[0] + 1
-    event = json.loads(row[1])
-    event["data"]["reward"] = round(event["data"]["reward"] + chance.choice((-1, 1)) * 0.5, 4)
-    event["data"]["preferred"] = "b" if event["data"]["preferred"] == "a" else "a"
-    return row[0], json.dumps(event, sort_keys=True, separators=(",", ":")).encode()
+    inject: Callable[[Parts], Damage]
+    monitored: bool = True
 
 
 FAULTS = {
@@ -109,34 +68,68 @@ FAULTS = {
         Fault(
             "tampered-records",
             "an attacker with superuser rights rewrites seven audit records and removes five",
-            {
-                "alertname": "AuditTrailIntegrityFailure",
-                "severity": "critical",
-                "category": "audit",
-                "job": "audit-integrity",
-            },
-            {
-                "summary": "Audit trail integrity check failed",
-                "description": "audit_log_integrity_check_passed is 0",
-                "remediation": "Verify the audit trail and restore it from backup if data is lost",
-            },
+            _INTEGRITY_LABELS,
+            _INTEGRITY,
             tampered_records,
+        ),
+        Fault(
+            "tampered-and-backed-up",
+            "seven rewritten records go unnoticed while two signed backups are taken of them",
+            _INTEGRITY_LABELS,
+            _INTEGRITY,
+            tampered_and_backed_up,
         ),
         Fault(
             "table-dropped",
             "a wrong migration drops the table of audit records",
-            {
-                "alertname": "AuditLogStorageIssue",
-                "severity": "high",
-                "category": "audit",
-                "job": "rlhf-audit-trail-app",
-            },
-            {
-                "summary": "Audit records cannot be written",
-                "description": "increase(audit_log_write_errors_total[5m]) > 0",
-                "remediation": "Check the database and its storage",
-            },
+            _STORAGE_LABELS,
+            _STORAGE,
             table_dropped,
+        ),
+        Fault(
+            "corrupt-backup",
+            "records are tampered with, and the newest backup has flipped bytes",
+            _INTEGRITY_LABELS,
+            _INTEGRITY,
+            corrupt_backup,
+        ),
+        Fault(
+            "missing-wal",
+            "a wrong migration deletes tables, and a WAL segment is missing from the archive",
+            _STORAGE_LABELS,
+            _STORAGE,
+            missing_wal,
+        ),
+        Fault(
+            "disk-full",
+            "records are tampered with, and the responder has no room for a restore (needs root)",
+            _INTEGRITY_LABELS,
+            _INTEGRITY,
+            disk_full,
+        ),
+        Fault(
+            "segments-deleted",
+            "somebody deletes segments and tiles of the sealed log; the bucket keeps versions",
+            _INTEGRITY_LABELS,
+            {
+                "summary": "Audit log segments are missing in the object store",
+                "description": "objects of the sealed audit log were deleted",
+                "remediation": _REBUILD,
+            },
+            segments_deleted,
+            monitored=False,
+        ),
+        Fault(
+            "bucket-versions-deleted",
+            "segments and tiles of the sealed log are destroyed with all their versions",
+            _INTEGRITY_LABELS,
+            {
+                "summary": "Audit log segments are gone from the object store",
+                "description": "objects of the sealed audit log have no version left",
+                "remediation": _REBUILD,
+            },
+            bucket_versions_deleted,
+            monitored=False,
         ),
     )
 }

@@ -10,7 +10,7 @@ from typing import Any
 
 import psycopg
 
-from deployments.lab.faults import Damage
+from deployments.lab.damage import Damage
 from deployments.lab.writer import Acknowledged
 from tasks.domain.ledger import Code, is_tombstone
 

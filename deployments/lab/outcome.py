@@ -8,44 +8,39 @@ from rich.console import Console
 from rich.table import Table
 
 from deployments.lab.alarm import Alarm
-from deployments.lab.judging import Accounted
+from deployments.lab.expectations import Check, Situation
 from tasks.domain import recovery_plan
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident
+from tasks.domain.ledger import Status
 from tasks.domain.untrusted import visible
+
+_LINE = 500
+_TOLD = ("passed over: ", "the damage was done", "the WAL of ", "to put back: ", "proven from: ")
+"""How lines of a dry run begin that say what was found; the others say what would be done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
-    """The incident as journaled, and what was found without asking the journal.
+    """The incident as journaled, and what was found without asking the journal."""
 
-    `resealed` is the size of the log that the sealer signed after the swap, None when it refused.
-    """
-
-    incident: Incident
+    scenario: str
+    situation: Situation
     alarm: Alarm
-    accounted: Accounted
-    unnamed: set[int]
-    misnamed: set[int]
-    verified_again: bool
-    resealed: int | None
+    checks: tuple[Check, ...]
     longest_gap: float
     memory_bytes: int
     total_seconds: float
 
     @property
+    def incident(self) -> Incident:
+        """The incident that the scenario was about."""
+        return self.situation.incident
+
+    @property
     def proof_holds(self) -> bool:
         """Everything that the demo promises, judged from outside."""
-        proof = self.incident.proof
-        return bool(
-            proof
-            and proof.get("holds")
-            and self.verified_again
-            and self.resealed is not None
-            and not self.accounted.missing
-            and not self.unnamed
-            and not self.misnamed
-        )
+        return all(check.holds for check in self.checks)
 
     def step(self, name: str) -> Mapping[str, Any]:
         """The result of a step of the recovery; empty when it was not carried out."""
@@ -60,8 +55,13 @@ class Judged:
     def as_json(self) -> dict[str, Any]:
         """What `--json` writes."""
         swap, report = self.step(recovery_plan.SWAP), self.incident.report or {}
-        diagnosis = self.incident.diagnosis or {}
+        diagnosis, accounted = self.incident.diagnosis or {}, self.situation.accounted
         return {
+            "scenario": self.scenario,
+            "damaged": self.situation.damage.said,
+            "checks": [
+                {"what": one.what, "holds": one.holds, "found": one.found} for one in self.checks
+            ],
             "incident": self.incident.id,
             "severity": self.incident.severity.value if self.incident.severity else None,
             "findings": [
@@ -84,10 +84,10 @@ class Judged:
                 "total": round(self.total_seconds, 1),
             },
             "acknowledged": {
-                "records": self.accounted.acknowledged,
-                "in_service": self.accounted.in_service,
-                "listed_as_lost": self.accounted.listed_as_lost,
-                "missing": list(self.accounted.missing),
+                "records": accounted.acknowledged,
+                "in_service": accounted.in_service,
+                "listed_as_lost": accounted.listed_as_lost,
+                "missing": list(accounted.missing),
             },
             "memory_bytes": self.memory_bytes,
             "state": self.incident.stage.value,
@@ -98,57 +98,87 @@ class Judged:
 
 
 def show(console: Console, judged: Judged) -> None:
-    """The table of what happened, and where the report is."""
+    """The table of what happened, what must be true of it, and where the report is."""
     table = Table("", "", box=None, pad_edge=False, show_header=False)
     for name, value in _rows(judged):
         table.add_row(name, value)
     console.print()
     console.print(table, markup=False)
+    console.print("\njudged from outside:")
+    for check in judged.checks:
+        console.print(f"  {visible(check, _LINE)}", markup=False, soft_wrap=True)
     if judged.proof_holds:
         console.print("\n[bold green]The proof holds.[/]")
-        return
-    console.print("\n[bold red]The proof does not hold.[/]")
-    if judged.unnamed or judged.misnamed:
-        console.print(
-            f"damaged but not named: {sorted(judged.unnamed)[:20]}; "
-            f"named but not damaged: {sorted(judged.misnamed)[:20]}"
-        )
+    else:
+        console.print("\n[bold red]The proof does not hold.[/]")
 
 
 def _rows(judged: Judged) -> list[tuple[str, str]]:
-    state, swap = judged.incident, judged.step(recovery_plan.SWAP)
-    diagnosis, report = state.diagnosis or {}, state.report or {}
-    proof = (state.proof or {}).get("result", {})
+    state, report = judged.incident, judged.incident.report or {}
     severity = state.severity.value if state.severity else "none"
     approvals = ", ".join(f"{made.decision} by {made.by}" for made in state.decisions) or "none"
-    accounted = judged.accounted
     first, diagnosed = (
         judged.seconds_to(kind) for kind in (FactKind.CHECK_OBSERVED, FactKind.DIAGNOSED)
     )
-    damage = f"{diagnosis.get('altered', 0)} records altered, {diagnosis.get('missing', 0)} missing"
-    before, after = (swap.get(f"records_{when}") or 0 for when in ("before", "after"))
-    lost = proof.get("records_lost", "an unknown number")
-    outage = _of(swap.get("outage_seconds"))
-    kept = f"{accounted.in_service:,} in service, {accounted.listed_as_lost} listed as lost"
     return [
         ("incident", f"{state.id}, {severity}: {visible(state.severity_reason)}"),
         ("state", f"{state.stage.value}, {state.outcome or 'not closed'}"),
-        ("damage", damage),
+        ("damaged", visible(judged.situation.damage.said)),
         ("alert", str(judged.alarm)),
+        *_lines("found", _found(judged)),
+        *_lines("asked", _asked(state)),
         ("decision", visible(approvals)),
-        ("restored", f"{before:,} records before, {after:,} after, {lost} lost"),
-        ("outage", f"{outage}; seen by the writer {judged.longest_gap:.2f} s"),
-        (
-            "acknowledged",
-            f"{accounted.acknowledged:,} records: {kept}, {len(accounted.missing)} missing",
-        ),
-        ("sealed again", f"{judged.resealed:,} records" if judged.resealed else "refused"),
+        *_lines("done", _summaries(state, FactKind.STEP_DONE)),
+        *_lines("proven", _summaries(state, FactKind.VERIFIED)),
+        *_restored(judged),
         ("first check", f"{_of(first)} after the alert"),
         ("diagnosis", f"{_of(diagnosed)} after the alert"),
         ("in all", f"{judged.total_seconds:.1f} s, {judged.memory_bytes / 1e9:.2f} GB of memory"),
         ("report", str(report.get("html", {}).get("path", "none"))),
         ("", str(report.get("pdf", {}).get("path", ""))),
     ]
+
+
+def _found(judged: Judged) -> list[str]:
+    """What the product has said of the damage: of the log, of backups, of the archive."""
+    said = [fact.data for fact in judged.incident.facts if fact.kind is FactKind.DIAGNOSED]
+    worst = next((each for each in said if each["verdict"] == Status.TAMPERED), {})
+    line = f"{worst.get('altered', 0)} records altered, {worst.get('missing', 0)} missing"
+    if worst.get("stored_damage"):
+        line += "; what proves them is damaged in the object store"
+    told = [line for line in judged.situation.dry_run() if line.startswith(_TOLD)]
+    return [line, *told]
+
+
+def _asked(state: Incident) -> list[str]:
+    return [
+        f"{fact.data['target']['target']} by {fact.actor}: {fact.data['reason']}"
+        for fact in state.facts
+        if fact.kind is FactKind.TARGET_CHOSEN
+    ]
+
+
+def _summaries(state: Incident, kind: FactKind) -> list[str]:
+    return [str(fact.data["summary"]) for fact in state.facts if fact.kind is kind] or ["nothing"]
+
+
+def _restored(judged: Judged) -> list[tuple[str, str]]:
+    """Of a database that was put into service: records, and how long writers waited."""
+    swap = judged.step(recovery_plan.SWAP)
+    if not swap:
+        return []
+    before, after = (swap.get(f"records_{when}") or 0 for when in ("before", "after"))
+    lost = (judged.incident.proof or {}).get("result", {}).get("records_lost", "an unknown number")
+    outage = _of(swap.get("outage_seconds"))
+    return [
+        ("restored", f"{before:,} records before, {after:,} after, {lost} lost"),
+        ("outage", f"{outage}; seen by the writer {judged.longest_gap:.2f} s"),
+    ]
+
+
+def _lines(name: str, texts: list[str]) -> list[tuple[str, str]]:
+    """One row each; the name stands before the first."""
+    return [(name if i == 0 else "", visible(text, _LINE)) for i, text in enumerate(texts)]
 
 
 def _of(seconds: float | None) -> str:

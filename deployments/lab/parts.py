@@ -6,8 +6,10 @@ from pathlib import Path
 
 from deployments.lab import prefect_server, template
 from deployments.lab.alertmanager import AlertmanagerServer
+from deployments.lab.archiving import Archiver, base_variables
 from deployments.lab.cache import CacheServer
 from deployments.lab.environment import LOOPBACK, free_port, require_loopback
+from deployments.lab.errors import LabError
 from deployments.lab.memory import memory_of
 from deployments.lab.patient import DATABASE
 from deployments.lab.postgres import PostgresServer, binaries, new_password
@@ -16,6 +18,7 @@ from deployments.lab.prometheus import PrometheusServer
 from deployments.lab.s3 import ObjectServer
 from deployments.lab.sealing import SealerService, Witness
 from deployments.lab.services import Service, Writer, sealers_job
+from deployments.lab.small_disk import SmallDisk
 from deployments.lab.state import StateDirectory
 from tasks.domain.ledger import NoteSigner
 
@@ -31,7 +34,9 @@ class Options:
     `records` fill the table, the share `backup_at` of them before the backup is taken; `rate` is
     what the writer appends a second. Without `prefect` there is no gateway either. With `alerting`
     and where both are installed, what Prometheus finds reaches the gateway by Alertmanager; without
-    it, only what somebody sends. `state` and `reports` default to places of the lab's own.
+    it, only what somebody sends. With `archiving` the patient's WAL is archived and a base
+    backup is taken. With `small_disk` (megabytes; needs root) the responder works on a file system
+    of that size. `state` and `reports` default to places of the lab's own.
     """
 
     records: int = 50_000
@@ -42,6 +47,8 @@ class Options:
     gateway: bool = True
     writer: bool = True
     alerting: bool = False
+    archiving: bool = False
+    small_disk: int = 0
     state: Path | None = None
     reports: Path | None = None
     checked_per_second: int = 2000
@@ -73,9 +80,11 @@ class Parts:
         self.alertmanager: AlertmanagerServer | None = None
         self.gateway: Child | None = None
         self.worker: Child | None = None
+        self.archiver: Archiver | None = None
+        self.small_disk: SmallDisk | None = None
         self.people: dict[str, str] = {}
         self.backup_size = self.sealed_size = 0
-        self.backup_key = ""
+        self.backup_key = self.base_key = ""
         self.alert_token = new_password()
         self.ports = {"gateway": free_port(), "prefect": free_port()}
         names = (ORIGIN, JOURNAL_ORIGIN, RESPONDER_KEY)
@@ -127,6 +136,7 @@ class Parts:
             "RUNBOOK_DATABASE__RECOVERY_DSN": self.recovery_dsn,
             "RUNBOOK_DATABASE__NAME": DATABASE,
             "RUNBOOK_DATABASE__CLIENT_BINARIES": str(binaries()),
+            "RUNBOOK_DATABASE__SCHEMA_FILE": str(Path(__file__).with_name("schema.sql")),
             "RUNBOOK_CACHE__URL": self.cache.url,
             "RUNBOOK_METRICS__PROMETHEUS_URL": self.prometheus.url if self.prometheus else "",
             **self._alerting_environment,
@@ -153,6 +163,13 @@ class Parts:
             home = self.path / "prefect"
             known |= prefect_server.client_environment(self.ports["prefect"], home)
         return known
+
+    @property
+    def responders_environment(self) -> dict[str, str]:
+        """The same, for the processes that respond: with the disk that they work on."""
+        if self.small_disk is None:
+            return self.environment
+        return self.environment | {"TMPDIR": str(self.small_disk.path)}
 
     @property
     def _alerting_environment(self) -> dict[str, str]:
@@ -222,6 +239,20 @@ class Parts:
         """Take a signed backup, as the sealer; its key."""
         self.backup_key = sealers_job(self.processes, "backup", self._backup_variables())
         return self.backup_key
+
+    def back_up_base_now(self) -> str:
+        """Take a signed base backup, as the sealer; its key. Needs a lab with `archiving`."""
+        if self.archiver is None:
+            raise LabError("expected a lab that archives WAL, found one without: Options.archiving")
+        variables = self._backup_variables() | base_variables(self.patient)
+        self.base_key = sealers_job(self.processes, "base_backup", variables)
+        return self.base_key
+
+    def archive_now(self) -> str:
+        """Have in the store all WAL of what was committed so far; the last segment's name."""
+        if self.archiver is None:
+            raise LabError("expected a lab that archives WAL, found one without: Options.archiving")
+        return self.archiver.flush(self.patient)
 
     def sealers_signer(self) -> NoteSigner:
         """The log's signing key: for tests that play the sealer, never for the responder."""

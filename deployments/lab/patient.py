@@ -6,6 +6,7 @@ from importlib.resources import files
 import psycopg
 from psycopg import sql
 
+from deployments.lab import side_tables
 from deployments.lab.dataset import Row
 from deployments.lab.postgres import PostgresServer
 
@@ -45,12 +46,17 @@ def load(server: PostgresServer, rows: Iterable[Row]) -> None:
     """Write rows past the API, as the owner: only to fill an empty lab."""
     with server.connect(DATABASE) as connection:
         connection.execute("SET ROLE audit_owner")
-        _copy(connection, rows)
+        first, end = _copy(connection, rows)
+        side_tables.derive(connection, first, end)
         connection.execute("ANALYZE audit_records")
 
 
-def _copy(connection: psycopg.Connection, rows: Iterable[Row]) -> None:
+def _copy(connection: psycopg.Connection, rows: Iterable[Row]) -> tuple[int, int]:
+    """Write the rows; from which seq to which (exclusive) they are."""
+    first = end = 0
     with connection.cursor().copy(_COPY) as copy:
         copy.set_types(["int8", "bytea", "bytea", "text"])
         for row in rows:
+            first, end = (first if end else row.seq), row.seq + 1
             copy.write_row(row)
+    return first, end

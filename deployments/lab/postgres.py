@@ -16,7 +16,8 @@ from psycopg import sql
 from deployments.lab.environment import LOOPBACK, clean_environment, free_port
 from deployments.lab.errors import LabError
 from deployments.lab.processes import Child, Processes
-from deployments.lab.state import NOBODY, area
+from deployments.lab.state import area
+from tasks.clients.server_user import make_server_directory, server_uid
 
 SUPERUSER = "postgres"
 
@@ -37,11 +38,6 @@ RESPONDER = {**_COMMON, "max_connections": "100", "fsync": "on", "synchronous_co
 """The intake answers 2xx on the strength of these: durable means on the disk."""
 PATIENT = {**_COMMON, "max_connections": "200", "wal_level": "replica", "fsync": "off"}
 """The lab kills processes, not power: the patient can do without waiting for the disk."""
-
-
-def server_uid() -> int | None:
-    """The uid that PostgreSQL must run as, when it may not be ours."""
-    return NOBODY if os.geteuid() == 0 else None
 
 
 def binaries() -> Path:
@@ -119,14 +115,6 @@ def init_cluster(processes: Processes, data: Path, password: str) -> None:
         )
     finally:
         secret.unlink()
-
-
-def make_server_directory(directory: Path) -> None:
-    """A private directory of the server's user."""
-    directory.mkdir(mode=0o700, parents=True)
-    uid = server_uid()
-    if uid is not None:
-        os.chown(directory, uid, uid)
 
 
 @dataclass(slots=True)

@@ -21,8 +21,9 @@ from deployments.lab.environment import PROJECT
 from deployments.lab.errors import LabError
 from deployments.lab.state import StateDirectory
 from deployments.lab.sweeping import LITTER, MARK, REGISTRY, sweep
+from tasks.clients import launcher
 
-_CHILD = Path(__file__).with_name("child.py")
+_LAUNCHER = Path(launcher.__file__)
 _TAIL_BYTES = 2000
 
 
@@ -189,7 +190,7 @@ class Processes:
         self, command: Sequence[str | Path], uid: int | None, death: signal.Signals
     ) -> list[str]:
         user = "-" if uid is None else str(uid)
-        start = [sys.executable, "-I", "-S", str(_CHILD), str(os.getpid()), user]
+        start = [sys.executable, "-I", "-S", str(_LAUNCHER), str(os.getpid()), user]
         return [*start, str(int(death)), str(self._registry), *map(str, command)]
 
     def _fork(

@@ -20,6 +20,7 @@ from typing import Any, NoReturn, Self
 
 from deployments.lab import activation, dataset, prefect_server, template
 from deployments.lab.alertmanager import AlertmanagerServer
+from deployments.lab.archiving import Archiver
 from deployments.lab.cache import CacheServer
 from deployments.lab.monitoring import monitors
 from deployments.lab.parts import JOURNAL_ORIGIN, ORIGIN, RESPONDER_KEY, Options, Parts
@@ -29,6 +30,7 @@ from deployments.lab.processes import Processes
 from deployments.lab.s3 import ObjectServer
 from deployments.lab.sealing import WITNESSES, SealerService, Witness, trust_policy
 from deployments.lab.services import Service, Writer
+from deployments.lab.small_disk import SmallDisk
 from deployments.lab.state import StateDirectory, private_file
 from deployments.lab.sweeping import sweep
 from tasks.clients.object_store import ObjectStore
@@ -43,8 +45,9 @@ APPROVER = "demo approver (simulated)"
 
 _TOKEN_VALID = timedelta(hours=12)
 _DATA = (
-    *("patient", "responder", "s3", "cache", "prometheus", "alertmanager", "prefect"),
+    *("patient", "wal-out", "responder", "s3", "cache", "prometheus", "alertmanager", "prefect"),
     *WITNESSES,
+    "small-disk",
 )
 
 
@@ -146,6 +149,11 @@ class Lab(Parts):
             )
         self.reports.mkdir(parents=True, exist_ok=True)
         self.objects = ObjectServer(self.path / "s3", self.processes)
+        if self.options.small_disk:
+            self.small_disk = SmallDisk(self.path / "small-disk")
+            self.small_disk.mount(self.options.small_disk)
+        if self.options.archiving:
+            self.archiver = Archiver(self.processes, self.path / "wal-out")
         self.cache = CacheServer(self.path / "cache", self.processes)
         self.chat = Service("chat", "chat", self.processes, probe="/_messages")
         self.api = Service("api", "audit_api", self.processes)
@@ -165,8 +173,9 @@ class Lab(Parts):
         with self._timed("PostgreSQL of the patient"):
             data = self.path / "patient"
             password = template.copy_cluster(template.plain_cluster(self.processes), data)
+            options = PATIENT | (self.archiver.prepare() if self.archiver else {})
             self.patient = PostgresServer(
-                "patient-postgres", data, self.processes, PATIENT, {SUPERUSER: password}
+                "patient-postgres", data, self.processes, options, {SUPERUSER: password}
             )
             self.patient.start()
             self.patient.add_login(SUPERUSER)
@@ -199,11 +208,12 @@ class Lab(Parts):
         responding.result()
         if not self.options.prefect:
             return
-        self.worker = prefect_server.start_worker(self.processes, self.environment)
+        environment = self.responders_environment
+        self.worker = prefect_server.start_worker(self.processes, environment)
         if self.options.gateway:
             with self._timed("gateway"):
                 self.gateway = prefect_server.start_gateway(
-                    self.processes, self.environment, self.gateway_url
+                    self.processes, environment, self.gateway_url
                 )
 
     def _start_witness(self, witness: Witness) -> None:
@@ -231,6 +241,9 @@ class Lab(Parts):
         with self._timed(f"{len(rows)} records, a backup after {self.backup_size}"):
             load(self.patient, rows[: self.backup_size])
             self.back_up_now()
+            if self.archiver is not None:
+                self.archiver.start(self.objects.store_environment("sealer"))
+                self.back_up_base_now()
             load(self.patient, rows[self.backup_size :])
 
     @contextmanager

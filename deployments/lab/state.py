@@ -14,9 +14,6 @@ from pathlib import Path
 
 from deployments.lab.errors import LabError
 
-NOBODY = 65534
-"""The uid and gid that servers run as when the lab is started by root."""
-
 _NAME = "rlhf-audit-runbook"
 _PARALLEL_LABS = 9
 _KEEPER_SECONDS = 5.0  # a killed lab's keeper holds the lock until it has swept

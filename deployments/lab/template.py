@@ -25,10 +25,10 @@ from deployments.lab.postgres import (
     PostgresServer,
     init_cluster,
     new_password,
-    server_uid,
 )
 from deployments.lab.processes import Processes
 from deployments.lab.state import StateDirectory, area, private_file
+from tasks.clients.server_user import server_uid
 
 PREFECT_ROLE, PREFECT_DATABASE = "prefect", "prefect"
 RESPONDER_ROLE, RESPONDER_DATABASE = "responder", "responder"

@@ -45,6 +45,9 @@ _SAID: dict[FactKind, Callable[[Fact], str]] = {
     FactKind.EVIDENCE_SEALED: lambda fact: (
         f"{len(fact.data['items'])} objects under Object Lock in {fact.data['bucket']}"
     ),
+    FactKind.TARGET_CHOSEN: lambda fact: (
+        f"restore to {fact.data['target']['target']}: {fact.data['reason']}"
+    ),
     FactKind.PLAN_PROPOSED: lambda fact: (
         f"hash {fact.data['hash'][:12]}, lost: {fact.data['plan']['will_be_lost']}"
     ),

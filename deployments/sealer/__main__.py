@@ -2,8 +2,9 @@
 
     python -m deployments.sealer
 
-Settings: `deployments/sealer/configuration.py`. Whoever asks can have new rows sealed, nothing
-else: neither what is signed nor where it goes is in the request.
+Settings: `deployments/sealer/configuration.py`. Whoever asks can have new rows sealed, and have put
+back what the signed heads prove, nothing else: neither what is signed nor what is written is in the
+request.
 """
 
 import logging

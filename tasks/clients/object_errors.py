@@ -46,6 +46,8 @@ def translated_errors(permission: str, bucket: str, key: str) -> Iterator[None]:
         raise Denied(f"{what}: {permission} was refused; check the access key") from error
     except (FileNotFoundError, bulk_errors.NotFoundError) as error:
         raise NotFound(f"{what} does not exist") from error
+    except bulk_errors.PreconditionError as error:
+        raise Conflict(f"{what} was replaced while it was read") from error
     except (
         EndpointUnreachable,
         HTTPClientError,

@@ -7,7 +7,7 @@ with other bytes it is a Conflict. Nothing here deletes.
 import base64
 import re
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,7 +28,8 @@ from tasks.domain.errors import BadInput
 from tasks.settings import StoreSettings
 
 if TYPE_CHECKING:
-    from obstore.store import S3Config  # exists for type checkers only
+    from obstore import GetOptions  # these exist for type checkers only
+    from obstore.store import S3Config
 
 MAX_OBJECT_BYTES = 2 * 1024**3
 MAX_LISTED = 1_000_000
@@ -78,26 +79,54 @@ def check_key(key: str, prefix: str = "") -> str:
     return key
 
 
+def control_client(settings: StoreSettings, session: Any = boto3) -> Any:  # noqa: ANN401  boto3 makes its classes at run time
+    """A boto3 client of the account that fails at once: whoever calls decides what to try again."""
+    return session.client(
+        "s3",
+        endpoint_url=settings.endpoint_url or None,
+        region_name=settings.region,
+        aws_access_key_id=settings.access_key_id.get_secret_value() or None,
+        aws_secret_access_key=settings.secret_access_key.get_secret_value() or None,
+        config=Config(
+            signature_version="s3v4",
+            s3={"addressing_style": "path"},
+            connect_timeout=_CONNECT_SECONDS,
+            read_timeout=_READ_SECONDS,
+            retries={"mode": "standard", "total_max_attempts": 1},
+            max_pool_connections=_PARALLEL_READS,
+        ),
+    )
+
+
+def bulk_client(
+    settings: StoreSettings, bucket: str, *, seconds: int = _READ_SECONDS, retries: int = 0
+) -> S3Store:
+    """An obstore client of a bucket; `seconds` for a whole answer, tried again `retries` times."""
+    config: S3Config = {"region": settings.region}
+    if settings.endpoint_url:
+        config["endpoint"] = settings.endpoint_url
+    if key_id := settings.access_key_id.get_secret_value():
+        config["access_key_id"] = key_id
+        config["secret_access_key"] = settings.secret_access_key.get_secret_value()
+    return S3Store(
+        bucket,
+        config=config,
+        virtual_hosted_style_request=False,
+        client_options={
+            "allow_http": settings.endpoint_url.startswith("http://"),
+            "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
+            "timeout": timedelta(seconds=seconds),
+        },
+        retry_config={"max_retries": retries},
+    )
+
+
 class ObjectStore:
     """One S3 account. Safe to use from several threads."""
 
     def __init__(self, settings: StoreSettings) -> None:
         self._settings = settings
-        self._client: Any = boto3.client(
-            "s3",
-            endpoint_url=settings.endpoint_url or None,
-            region_name=settings.region,
-            aws_access_key_id=settings.access_key_id.get_secret_value() or None,
-            aws_secret_access_key=settings.secret_access_key.get_secret_value() or None,
-            config=Config(
-                signature_version="s3v4",
-                s3={"addressing_style": "path"},
-                connect_timeout=_CONNECT_SECONDS,
-                read_timeout=_READ_SECONDS,
-                retries={"mode": "standard", "total_max_attempts": 1},
-                max_pool_connections=_PARALLEL_READS,
-            ),
-        )
+        self._client = control_client(settings)
 
     def __reduce__(self) -> tuple[type["ObjectStore"], tuple[StoreSettings]]:
         """Pickled by its settings, for worker processes that make connections of their own."""
@@ -121,16 +150,23 @@ class ObjectStore:
                 return bytes(body.read())
 
     def get_pieces(self, bucket: str, key: str, limit: int = MAX_OBJECT_BYTES) -> Iterator[bytes]:
-        """The object's bytes in pieces of 4 MiB, a few of them read ahead in parallel."""
-        size = self.head(bucket, key).size
+        """The object's bytes in pieces of 4 MiB, a few of them read ahead in parallel.
+
+        Raises Conflict when the object is replaced meanwhile: all pieces are of the same one.
+        """
+        check_key(key)
+        store = self._bulk(bucket)
+        with translated_errors("s3:GetObject", bucket, key):
+            meta = obstore.head(store, key)
+        size, etag = meta["size"], meta["e_tag"]
         if size > limit:
             raise Malformed(f"s3://{bucket}/{key}: expected at most {limit} bytes, found {size}")
-        store = self._bulk(bucket)
 
         def read(start: int) -> bytes:
             with translated_errors("s3:GetObject", bucket, key):
                 end = min(size, start + _PIECE_BYTES)
-                return bytes(obstore.get_range(store, key, start=start, end=end))
+                same: GetOptions = {"range": (start, end), "if_match": etag}
+                return bytes(obstore.get(store, key, options=same).bytes())
 
         starts = iter(range(0, size, _PIECE_BYTES))
         with ThreadPoolExecutor(_PIECES_AHEAD) as pool:
@@ -140,10 +176,26 @@ class ObjectStore:
                 ahead.extend(pool.submit(read, start) for start in islice(starts, 1))
                 yield piece
 
+    def get_head(self, bucket: str, key: str, size: int) -> bytes:
+        """The first `size` bytes of an object, or all of a smaller one."""
+        check_key(key)
+        with translated_errors("s3:GetObject", bucket, key):
+            wanted = {"Bucket": bucket, "Key": key, "Range": f"bytes=0-{size - 1}"}
+            with closing(self._client.get_object(**wanted)["Body"]) as body:
+                return bytes(body.read(size))
+
     def get_many(
         self, bucket: str, keys: Iterable[str], limit: int = MAX_OBJECT_BYTES
     ) -> Iterator[bytes]:
         """The bytes of many objects, in the order asked for, a few read ahead in parallel."""
+        read = self.reader(bucket, limit)
+        remaining = iter(keys)
+        with ThreadPoolExecutor(_PARALLEL_READS) as pool:
+            while window := list(islice(remaining, 4 * _PARALLEL_READS)):
+                yield from pool.map(read, window)
+
+    def reader(self, bucket: str, limit: int = MAX_OBJECT_BYTES) -> Callable[[str], bytes]:
+        """Reads an object by its key, by the bulk path; for several threads at once."""
         store = self._bulk(bucket)
 
         def read(key: str) -> bytes:
@@ -154,10 +206,7 @@ class ObjectStore:
                     raise Malformed(f"s3://{bucket}/{key}: expected at most {limit} bytes")
                 return bytes(answer.bytes())
 
-        remaining = iter(keys)
-        with ThreadPoolExecutor(_PARALLEL_READS) as pool:
-            while window := list(islice(remaining, 4 * _PARALLEL_READS)):
-                yield from pool.map(read, window)
+        return read
 
     def get_file(self, bucket: str, key: str, path: Path) -> str:
         """Stream the object into the new file `path`; SHA-256 (hex) of what was written."""
@@ -316,23 +365,7 @@ class ObjectStore:
         return {"ObjectLockMode": self._settings.lock_mode, "ObjectLockRetainUntilDate": until}
 
     def _bulk(self, bucket: str) -> S3Store:
-        config: S3Config = {"region": self._settings.region}
-        if self._settings.endpoint_url:
-            config["endpoint"] = self._settings.endpoint_url
-        if key_id := self._settings.access_key_id.get_secret_value():
-            config["access_key_id"] = key_id
-            config["secret_access_key"] = self._settings.secret_access_key.get_secret_value()
-        return S3Store(
-            bucket,
-            config=config,
-            virtual_hosted_style_request=False,
-            client_options={
-                "allow_http": self._settings.endpoint_url.startswith("http://"),
-                "connect_timeout": timedelta(seconds=_CONNECT_SECONDS),
-                "timeout": timedelta(seconds=_READ_SECONDS),
-            },
-            retry_config={"max_retries": 0},
-        )
+        return bulk_client(self._settings, bucket)
 
 
 def _digest_of(chunks: Iterable[bytes]) -> str:

@@ -4,6 +4,7 @@ Functions take the connection as an argument; `connect` is the one place that op
 settings bound what a connection can do to the server: statements and locks time out by default.
 """
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,15 +35,20 @@ _BY_CLASS: tuple[tuple[type[psycopg.Error], type[ClientError], str], ...] = (
 )
 _REFUSED_LOGINS = ("password authentication failed", "no pg_hba.conf entry", "permission denied")
 _EXCERPT = 300
+_BESIDES = re.compile(r"^(?:DETAIL|CONTEXT|HINT|LINE \d+|QUERY|STATEMENT):", re.MULTILINE)
+_DATA_EXCEPTION = "22"
+"""SQLSTATE class."""
+
 _SEARCH_PATH = "-c search_path=pg_catalog,public"
 
 
 def translate(error: psycopg.Error, doing: str) -> ClientError:
     """Our error for a psycopg error, by SQLSTATE; `doing` says what was tried.
 
-    libpq reports a failed login without a SQLSTATE, so there its message decides.
+    libpq reports a failed login without a SQLSTATE, so there its message decides. DETAIL, CONTEXT
+    and HINT are left out, and the value that a type refuses: they quote rows.
     """
-    text = " ".join(str(error).split())[:_EXCERPT]
+    text = _without_rows(error)
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         if any(mark in text for mark in _REFUSED_LOGINS):
             return Denied(f"{doing}: PostgreSQL refused the login: {text}")
@@ -144,6 +150,14 @@ def lock_against_writers(
             sql.Identifier(*table.split("."))
         )
     )
+
+
+def _without_rows(error: psycopg.Error) -> str:
+    """The error's first message, bounded; of what is wrong with a value, not the value."""
+    text = " ".join((error.diag.message_primary or _BESIDES.split(str(error))[0]).split())
+    if (error.sqlstate or "").startswith(_DATA_EXCEPTION) and '"' in text:
+        text = f'{text.partition(chr(34))[0]}"..."'
+    return text[:_EXCERPT]
 
 
 def _options(dsn: str) -> str:

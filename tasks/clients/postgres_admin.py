@@ -41,7 +41,7 @@ SELECT s.setrole::bigint, pg_get_userbyid(s.setrole), unnest(s.setconfig)
 """
 _PROVIDERS = {"b": "builtin", "c": "libc", "i": "icu"}
 _PRIVILEGES = frozenset({"CONNECT", "CREATE", "TEMPORARY"})
-_POLL_SECONDS = 0.01
+_POLL_SECONDS = 0.002
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +73,13 @@ def databases(connection: Connection[TupleRow], names: Sequence[str]) -> dict[st
     """Those of `names` that exist."""
     rows = connection.execute(_STATES, (list(names),)).fetchall()
     return {row[1]: DatabaseState(*row) for row in rows}
+
+
+def database_bytes(connection: Connection[TupleRow], name: str) -> int | None:
+    """Size on the server's disk; None when there is no such database. Needs CONNECT on it."""
+    query = "SELECT pg_database_size(oid) FROM pg_database WHERE datname = %s"
+    row = connection.execute(query, (name,)).fetchone()
+    return int(row[0]) if row is not None else None
 
 
 def create_database(
@@ -128,7 +135,7 @@ def set_door(
     """
     with connection.transaction():
         allow_connections(connection, known.name, allowed=allowed)
-        _require_same(connection, known, known.name)
+        _require_same(databases(connection, [known.name]).get(known.name), known)
         comment_on(connection, known.name, comment)
 
 
@@ -136,29 +143,37 @@ def rename_databases(
     connection: Connection[TupleRow],
     renames: Sequence[tuple[str, str, str]],
     known: Iterable[DatabaseState] = (),
+    grants: sql.Composable | None = None,
 ) -> None:
     """(from, to, new comment) for each, all in one transaction: no client sees half of it.
 
-    `known`: databases as they were looked at. Raises Conflict, with nothing renamed, when a name
-    belongs to another one by now or its comment changed: after its rename the row is locked, so
-    what is read there cannot change any more. Conflict also when a session that is not ours to end
-    is still connected.
+    `grants` are made before, under the old names. `known`: databases as they were looked at.
+    Raises Conflict, with nothing renamed, when a name belongs to another one by now or its comment
+    changed: after its rename the row is locked, so what is read there cannot change any more.
+    Conflict also when a session that is not ours to end is still connected.
     """
     looked_at = {each.name: each for each in known}
+    rename = sql.SQL("ALTER DATABASE {} RENAME TO {}")
+    comment_on_one = sql.SQL("COMMENT ON DATABASE {} IS {}")
     with connection.transaction():
-        for old, new, comment in renames:
-            connection.execute(
-                sql.SQL("ALTER DATABASE {} RENAME TO {}").format(
-                    sql.Identifier(old), sql.Identifier(new)
-                )
-            )
+        # Few statements, because nobody can connect meanwhile.
+        statements = [
+            rename.format(sql.Identifier(old), sql.Identifier(new)) for old, new, _ in renames
+        ]
+        connection.execute(sql.SQL("; ").join([*([grants] if grants else []), *statements]))
+        found = databases(connection, [new for _, new, _ in renames])
+        for old, new, _ in renames:
             if old in looked_at:
-                _require_same(connection, looked_at[old], new)
-            comment_on(connection, new, comment)
+                _require_same(found.get(new), looked_at[old])
+        connection.execute(
+            sql.SQL("; ").join(
+                comment_on_one.format(sql.Identifier(new), sql.Literal(comment))
+                for _, new, comment in renames
+            )
+        )
 
 
-def _require_same(connection: Connection[TupleRow], known: DatabaseState, name: str) -> None:
-    found = databases(connection, [name]).get(name)
+def _require_same(found: DatabaseState | None, known: DatabaseState) -> None:
     if found is None or (found.oid, found.comment) != (known.oid, known.comment):
         raise Conflict(
             f"expected {known.name} to be the database {known.oid} with the comment it had, found "
@@ -181,21 +196,25 @@ def give_default_grants(connection: Connection[TupleRow], name: str) -> None:
     )
 
 
-def copy_grants(connection: Connection[TupleRow], source: str, target: str) -> None:
-    """Give `target` the database privileges of `source`: a dump of one database holds none."""
-    rows = connection.execute(_GRANTS, (source,)).fetchall()
-    withhold_grants(connection, target)
-    for privilege, grantable, role in rows:
+def grants_like(connection: Connection[TupleRow], source: str, target: str) -> sql.Composed:
+    """What gives `target` the database privileges of `source`: a dump of one database holds none.
+
+    It is run by `rename_databases`, in its transaction.
+    """
+    name = sql.Identifier(target)
+    statements = [sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name)]
+    for privilege, grantable, role in connection.execute(_GRANTS, (source,)).fetchall():
         if privilege not in _PRIVILEGES:
             raise Conflict(f"expected a database privilege, found {privilege!r} on {source}")
-        connection.execute(
+        statements.append(
             sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
                 sql.SQL(privilege),
-                sql.Identifier(target),
+                name,
                 sql.SQL("PUBLIC") if role is None else sql.Identifier(role),
                 sql.SQL(" WITH GRANT OPTION" if grantable else ""),
             )
         )
+    return sql.SQL("; ").join(statements)
 
 
 def copy_settings(connection: Connection[TupleRow], source: str, target: str) -> list[str]:
@@ -259,10 +278,8 @@ def end_sessions(
                 f"expected that every session on {database} may be ended, found "
                 f"{', '.join(map(str, protected))}: ask their owners to disconnect, then try again"
             )
-        for each in left:
-            if each.pid not in ended:
-                _end(connection, each)
-                ended.add(each.pid)
+        _end(connection, [each for each in left if each.pid not in ended])
+        ended.update(each.pid for each in left)
         if left and time.monotonic() > deadline:
             raise Transient(
                 f"expected the sessions on {database} to end within {timeout_seconds} s, found "
@@ -271,14 +288,39 @@ def end_sessions(
         time.sleep(_POLL_SECONDS)
 
 
-def _end(connection: Connection[TupleRow], session: Session) -> None:
+def wait_until_empty(
+    connection: Connection[TupleRow], database: str, *, timeout_seconds: float
+) -> None:
+    """Wait for sessions that end by themselves, after `end_sessions` found no other. Transient."""
+    deadline = time.monotonic() + timeout_seconds
+    while left := sessions(connection, database):
+        if time.monotonic() > deadline:
+            raise Transient(
+                f"expected the sessions on {database} to end within {timeout_seconds} s, found "
+                f"{', '.join(map(str, left))}: try again"
+            )
+        time.sleep(_POLL_SECONDS)
+
+
+def _end(connection: Connection[TupleRow], left: Sequence[Session]) -> None:
+    """End all of them at once; where that is refused, one after the other, to name the one."""
     try:
-        connection.execute("SELECT pg_terminate_backend(%s)", (session.pid,))
-    except psycopg.errors.InsufficientPrivilege as error:
-        raise Denied(
-            f"expected that {session} may be ended, found that it is not ours to end: "
-            "ask its owner to disconnect, then try again"
-        ) from error
+        _terminate(connection, left)
+    except psycopg.errors.InsufficientPrivilege:
+        for session in left:
+            try:
+                _terminate(connection, [session])
+            except psycopg.errors.InsufficientPrivilege as error:
+                raise Denied(
+                    f"expected that {session} may be ended, found that it is not ours to end: "
+                    "ask its owner to disconnect, then try again"
+                ) from error
+
+
+def _terminate(connection: Connection[TupleRow], left: Sequence[Session]) -> None:
+    if left:
+        pids = [each.pid for each in left]
+        connection.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) AS t(pid)", (pids,))
 
 
 def missing_privileges(

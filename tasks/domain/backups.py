@@ -6,6 +6,7 @@ log when the dump was taken, UTC time (ISO 8601). Names, times and sizes that an
 reports are an attacker's to choose.
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,16 +22,6 @@ MANIFEST_SUFFIX = ".dump.manifest"
 _KEY_LIMIT = 1024  # S3's own limit
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,17}")  # fits a bigint; int() alone takes "1_0" and " 1"
-
-_MAGIC = (
-    (b"PGDMP", "custom"),
-    (b"\x1f\x8b", "gzip"),
-    (b"\x28\xb5\x2f\xfd", "zstd"),
-    (b"\x85", "gpg"),
-    (b"-----BEGIN PGP", "gpg"),
-    (b"--\n-- PostgreSQL database dump", "plain SQL"),
-    (b"--\n-- PostgreSQL database cluster dump", "plain SQL of a cluster"),
-)
 
 
 class Kind(StrEnum):
@@ -84,7 +75,9 @@ class Backup:
     `size` in bytes; `log_size` is the number of records that the log had when it was taken, 0 when
     nobody said. `trusted`: a manifest with a signature that we accept names `sha256`. `layers` from
     the outside in. `root`: bucket, directory, or namespace/pod:/directory. `covers_until`: the last
-    moment to which a base backup can be brought by WAL.
+    moment to which a base backup can be brought by WAL; `wal_hole`: the segments that are missing
+    then, though later ones are there. `away`: it is unusable because its place cannot tell, which
+    says nothing about the backup; as the key of a place that was not listed it stands for all.
     """
 
     key: str
@@ -100,7 +93,22 @@ class Backup:
     place: Place = Place.STORE
     root: str = ""
     covers_until: datetime | None = None
+    wal_hole: str = ""
     proven: Proof | None = None
+    away: bool = False
+
+    @property
+    def identity(self) -> str:
+        """What is kept of it elsewhere is filed under this: its SHA-256 where that is signed.
+
+        Without a trusted digest: one of place, name, size and time, so that another file under the
+        same name is another backup.
+        """
+        if self.sha256:
+            return self.sha256
+        at = self.taken_at.isoformat() if self.taken_at else ""
+        parts = (self.place, self.root, self.key, str(self.size), at)
+        return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
 
     def manifest_text(self) -> str:
         """The text to sign; `read_manifest` is its inverse. Needs `taken_at`."""
@@ -124,10 +132,10 @@ def key_within(prefix: str, key: str) -> str:
     if (
         not key.startswith(prefix)
         or not name
+        or not key.isprintable()  # first: what is no UTF-8 has no length in bytes
         or len(key.encode()) > _KEY_LIMIT
         or any(part in ("", ".", "..") for part in parts)
         or "\\" in key
-        or not key.isprintable()
     ):
         raise BadInput(
             f"expected an object below {prefix!r}, found key {key[:200]!r}: refused; "
@@ -158,11 +166,3 @@ def read_manifest(text: str, key: str) -> Backup:
     if moment.tzinfo is None:
         raise BadInput(f"{key}: expected a time with its zone in line 6, found {taken_at!r}")
     return Backup(key, int(size), sha256, int(log_size), moment, trusted=True)
-
-
-def archive_format(first_bytes: bytes) -> str:
-    """What a dump is by its content (256 bytes suffice); its name says nothing reliable."""
-    for magic, name in _MAGIC:
-        if first_bytes.startswith(magic):
-            return name
-    return "tar" if first_bytes[257:262] == b"ustar" else "unknown"

@@ -151,11 +151,12 @@ def judge_tail(
     """A decision for every `seq` from the start to the larger of table end and writers' head.
 
     `rows` may come in any order, from several sources, damaged in any way; a record is found by
-    the hash that is asked for, wherever it lies. A head that is not beyond the start says nothing.
-    Raises BadInput for a tail of more than `MAX_TAIL`.
+    the hash that is asked for, wherever it lies: in a row before the start, too. A head that is
+    not beyond the start says nothing. Raises BadInput for a tail of more than `MAX_TAIL`.
     """
-    known = [row for row in rows if row.seq >= start.seq]
-    end = tail_end((row.seq for row in known), start.seq, head.size if head else 0)
+    known = list(rows)
+    seqs = (row.seq for row in known if row.seq >= start.seq)
+    end = tail_end(seqs, start.seq, head.size if head else 0)
     sources = _Sources(known, origin)
     if head is None or head.size <= start.seq:
         return _judge(sources, start, end, None)
@@ -165,6 +166,13 @@ def judge_tail(
         return acknowledged
     beyond = Start(head.size, head.leaf.hex(), _links_of(acknowledged[-1]) | {named})
     return acknowledged + _judge(sources, beyond, end, None)
+
+
+def may_lie_elsewhere(decision: Kept | Lost) -> bool:
+    """Whether a row not seen yet could decide better: the hash is known, the record is not."""
+    if isinstance(decision, Lost):
+        return decision.leaf is not None
+    return is_tombstone(decision.record)
 
 
 def tail_end(seqs: Iterable[int], first: int, acknowledged: int) -> int:

@@ -28,7 +28,8 @@ class FactKind(StrEnum):
     RUN_STARTED = "run started"  # flow_run, attempt
     CHECK_OBSERVED = "check observed"  # step, component, health, summary, seconds, evidence
     SEVERITY_ASSIGNED = "severity assigned"  # severity, rule, reason
-    # Verdict.as_json, the findings bounded to the first hundred; findings_total
+    # Verdict.as_json, the findings bounded to the first hundred; findings_total; stored_damage:
+    # how many of all findings speak against the object store
     DIAGNOSED = "diagnosed"
     # the runbook's also damage: which diagnosis it was set for
     HOLD_SET = "hold set"  # scope, reason, review_at, needs (what must be sealed)
@@ -38,6 +39,7 @@ class FactKind(StrEnum):
     EVIDENCE_SEALED = (
         "evidence sealed"  # scope, items [{name,key,sha256,size,locked_until}], bucket
     )
+    TARGET_CHOSEN = "target chosen"  # target (Target.as_json), reason; the actor is a person
     PLAN_PROPOSED = "plan proposed"  # plan (Plan.as_json), hash, expires_at
     DRY_RUN = "dry run"  # hash, lines [str]
     PLAN_DECIDED = (

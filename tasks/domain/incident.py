@@ -16,6 +16,7 @@ from tasks.domain.errors import BadInput
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.holds import Glass, Hold, broken_glass, standing_holds
 from tasks.domain.plan import Plan
+from tasks.domain.recovery_target import Target
 from tasks.domain.routes import Remedy
 from tasks.domain.severity import Severity
 
@@ -74,6 +75,8 @@ class Incident:
     diagnosis: Mapping[str, Any] | None = None
     holds: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     evidence: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    target: Target | None = None
+    target_by: str = ""
     plan: Plan | None = None
     plan_hash: str = ""
     decisions: list[Decision] = field(default_factory=list)
@@ -139,15 +142,20 @@ class Incident:
         """The holds that this incident has set and that were not lifted; sealed ones too."""
         return standing_holds(self.facts)
 
+    @property
+    def asked_by(self) -> tuple[str, ...]:
+        """Who may not approve the plan: who opened the incident, and who chose the target."""
+        return tuple(name for name in (self.opened_by, self.target_by) if name)
+
     def approvers(self) -> set[str]:
-        """Who has approved the standing plan in time: persons, and not the one who opened it."""
+        """Who has approved the standing plan in time: persons, and none who asked for it."""
         return {
             made.by
             for made in self.decisions_on_plan()
             if made.decision == APPROVED
             and self.plan is not None
             and made.at < self.plan.expires_at
-            and made.by not in {RUNBOOK, self.opened_by}
+            and made.by not in {RUNBOOK, *self.asked_by}
         }
 
     def decisions_on_plan(self) -> list[Decision]:
@@ -227,6 +235,13 @@ def _severity(state: Incident, fact: Fact) -> None:
         state.severity_reason = _words(fact, "reason")
 
 
+def _targeted(state: Incident, fact: Fact) -> None:
+    if fact.actor == RUNBOOK:
+        raise BadInput("expected a person who chooses the target, found the runbook")
+    state.target = Target.from_json(fact.data.get("target"))
+    state.target_by = fact.actor
+
+
 def _planned(state: Incident, fact: Fact) -> None:
     state.plan, state.plan_hash, state.steps, state.begun = None, "", {}, set()
     plan = Plan.from_json(fact.data.get("plan"))
@@ -282,6 +297,7 @@ _APPLY: Mapping[FactKind, Callable[[Incident, Fact], object]] = {
     FactKind.EVIDENCE_SEALED: lambda state, fact: state.evidence.update(
         {_key(fact, "scope"): fact.data}
     ),
+    FactKind.TARGET_CHOSEN: _targeted,
     FactKind.PLAN_PROPOSED: _planned,
     FactKind.PLAN_DECIDED: _decided,
     FactKind.STEP_STARTED: lambda state, fact: state.begun.add(_key(fact, "step")),

@@ -1,12 +1,10 @@
-"""Which backup comes back, what it brings, what cannot be had; decided before any change."""
+"""What a restore brings, what cannot be had, under which names; decided before any change."""
 
 import hashlib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 
-from tasks.domain.backups import Backup
-from tasks.domain.errors import BadInput, NotProven
+from tasks.domain.errors import BadInput
 
 _SUFFIX_LIMIT = 32  # and 19 for the name and 12 for "_quarantine_": PostgreSQL's 63 bytes
 _NAME = re.compile(r"[a-z_][a-z0-9_]{0,18}")
@@ -26,7 +24,9 @@ class RestoreNumbers:
     """The plan's numbers, in records. `lost_at_most` is settled only by the carry-over.
 
     `acknowledged_known`: the writers could be asked what they were told is written. Without their
-    word the numbers are what the damaged table says of itself.
+    word the numbers are what the damaged table says of itself. `doubt`: they answered, but not
+    with a head; then nobody should rely on what the table says either. `database_exists`: the
+    living database, from which newer rows of other tables come.
     """
 
     from_backup: int
@@ -36,22 +36,27 @@ class RestoreNumbers:
     lost_at_most: int
     acknowledged_known: bool = True
     table_readable: bool = True
+    database_exists: bool = True
+    doubt: str = ""
 
     @property
     def approvers_needed(self) -> int:
-        """Two when neither writers nor table can say what was acknowledged, else one.
+        """Two when something may vanish of which no signed list knows, else one.
 
-        Then acknowledged records may vanish of which no loss list knows.
+        Acknowledged records, when neither writers nor table can say which there were, or when
+        somebody keeps the writers from saying it; rows of other tables, when their database is
+        gone.
         """
-        return 1 if self.acknowledged_known or self.table_readable else 2
+        is_heard = self.acknowledged_known or (self.table_readable and not self.doubt)
+        return 1 if is_heard and self.database_exists else 2
 
     @property
     def will_be_lost(self) -> str:
-        """The sentence for the plan."""
+        """Of the audit log's records; the first part of the plan's sentence."""
         if not self.acknowledged_known:
             return self._lost_as_far_as_known()
         if not self.unsigned_tail:
-            return "nothing: every acknowledged record is under the signed head"
+            return "no record: every acknowledged one is under the signed head"
         first = self.size_after - self.unsigned_tail
         return (
             f"nothing signed; of the {self.unsigned_tail} acknowledged but unsigned records "
@@ -71,61 +76,42 @@ class RestoreNumbers:
             )
         else:
             known = "the damaged table holds none after it; acknowledged ones would be on no list"
+        asked = "could not be asked" if not self.doubt else "did not say intelligibly"
         return (
-            "unknown: the writers could not be asked what they were told; nothing signed is lost "
+            f"unknown: the writers {asked} what they were told; nothing signed is lost "
             f"(head at {first}), and {known}"
         )
 
 
-def choose_backup(backups: Iterable[Backup], head_size: int) -> Backup:
-    """The newest usable backup that is not newer than the signed head of `head_size` records.
-
-    A backup that claims more records than were ever signed cannot be proven, so it is passed over.
-    Raises NotProven with every reason when none is left.
-    """
-    fit: list[Backup] = []
-    reasons: list[str] = []
-    for backup in backups:
-        if backup.unusable:
-            reasons.append(f"{backup.key}: {backup.unusable}")
-        elif backup.log_size > head_size:
-            reasons.append(f"{backup.key}: {backup.log_size} records, only {head_size} are signed")
-        else:
-            fit.append(backup)
-    if not fit:
-        found = "; ".join(reasons[:20]) or "none at all"
-        raise NotProven(
-            f"expected a backup with a signed manifest of at most {head_size} records, "
-            f"found {found}: bring one back from another place; production is untouched"
-        )
-    return max(fit, key=lambda one: (one.log_size, one.taken_at, one.key))
-
-
 def plan_numbers(
-    backup: Backup,
+    brought: int,
     head_size: int,
     table_end: int,
     table_tail: int,
     acknowledged: int | None,
     *,
     table_readable: bool = True,
+    database_exists: bool = True,
+    doubt: str = "",
 ) -> RestoreNumbers:
-    """Numbers of a plan.
+    """Numbers of a plan. `brought`: signed records that the backup has, as far as is known.
 
     `table_end` is the damaged table's last seq + 1 (0 without a table), `table_tail` how many of
     its rows lie at or after the signed head, `acknowledged` the size that the writers report, None
-    when they could not be asked.
+    when they could not be asked; `doubt` is why their answer was none.
     """
     size_after = max(head_size, table_end, acknowledged or 0)
     tail = size_after - head_size
     return RestoreNumbers(
-        from_backup=min(backup.log_size, head_size),
-        from_segments=max(0, head_size - backup.log_size),
+        from_backup=min(brought, head_size),
+        from_segments=max(0, head_size - brought),
         unsigned_tail=tail,
         size_after=size_after,
         lost_at_most=max(0, tail - table_tail),
         acknowledged_known=acknowledged is not None,
         table_readable=table_readable,
+        database_exists=database_exists,
+        doubt=doubt,
     )
 
 

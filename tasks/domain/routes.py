@@ -22,6 +22,7 @@ PROCEDURES = frozenset(
         "audit_trail",
         "breach",
         "database",
+        "database_recovery",
         "privacy_engine",
         "privacy_incident",
         TRIAGE,

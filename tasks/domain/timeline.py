@@ -38,6 +38,7 @@ SECTION = {
     FactKind.HOLD_LIFTED: "response",
     FactKind.GLASS_BROKEN: "response",
     FactKind.EVIDENCE_SEALED: "evidence",
+    FactKind.TARGET_CHOSEN: "response",
     FactKind.PLAN_PROPOSED: "response",
     FactKind.DRY_RUN: "response",
     FactKind.PLAN_DECIDED: "response",
@@ -123,6 +124,9 @@ _TOLD: Mapping[FactKind, Callable[[Mapping[str, Any]], str]] = {
         f"{text(data, 'scope')} until {text(data, 'until')}: {text(data, 'reason')}"
     ),
     FactKind.EVIDENCE_SEALED: _evidence,
+    FactKind.TARGET_CHOSEN: lambda data: (
+        f"restore to {text(mapping(data.get('target')), 'target')}: {text(data, 'reason')}"
+    ),
     FactKind.PLAN_PROPOSED: _planned,
     FactKind.DRY_RUN: _dry_run,
     FactKind.PLAN_DECIDED: _decided,
@@ -152,6 +156,11 @@ _TOLD: Mapping[FactKind, Callable[[Mapping[str, Any]], str]] = {
     FactKind.REPORTED: lambda _: "report written as HTML, PDF and JSON",
     FactKind.CLOSED: lambda data: f"{text(data, 'outcome')}: {text(data, 'summary', '')}",
 }
+
+
+def told(fact: Fact) -> str:
+    """The fact in one line, for people."""
+    return _TOLD.get(fact.kind, _summary)(fact.data)
 
 
 def timeline(facts: Iterable[Fact]) -> tuple[TimelineRow, ...]:
@@ -184,7 +193,7 @@ def _row(fact: Fact, start: datetime) -> TimelineRow:
         since=(fact.at - start).total_seconds(),
         kind=fact.kind.value,
         who=visible(fact.actor, 120),
-        what=_TOLD.get(fact.kind, _summary)(fact.data),
+        what=told(fact),
         section=SECTION.get(fact.kind, ""),
         weight=fact.kind not in _ROUTINE,
     )

@@ -89,8 +89,12 @@ def _check(state: Incident, plan_hash: str, decision: str, person: Person) -> bo
             f"expected the standing plan {state.plan_hash[:12]}, found {plan_hash[:12]!r}: "
             "read the new plan before deciding"
         )
-    if is_same_person(person.name, state.opened_by) and decision == APPROVED:
-        raise NotApproved(f"{person.name} opened {state.id}: somebody else must approve its plan")
+    asked = any(is_same_person(person.name, name) for name in state.asked_by)
+    if asked and decision == APPROVED:
+        raise NotApproved(
+            f"{person.name} opened {state.id} or chose its target: somebody else must approve its "
+            "plan"
+        )
     if state.stage is Stage.CLOSED:
         raise NotApproved(f"{state.id} is closed: there is nothing left to decide")
     mine = [

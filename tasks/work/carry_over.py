@@ -21,6 +21,7 @@ from tasks.clients.errors import NotFound
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.carry_over import (
     MAX_TAIL,
+    Kept,
     LossList,
     Lost,
     Row,
@@ -29,6 +30,7 @@ from tasks.domain.carry_over import (
     first_break,
     judge_tail,
     list_losses,
+    may_lie_elsewhere,
     write_tail,
 )
 from tasks.domain.errors import NotProven
@@ -41,7 +43,11 @@ AskHead = Callable[[], WritersHead | None]
 _HELD_BACK = 16
 """Newest rows that the bulk leaves to the last step: records after them may still judge them."""
 
-_TAIL = "COPY (SELECT seq, record, leaf FROM {} WHERE seq >= {} ORDER BY seq LIMIT {}) TO STDOUT"
+_TAIL = (
+    "COPY (SELECT seq, record, leaf FROM {} WHERE seq >= {} AND seq < {} ORDER BY seq LIMIT {})"
+    " TO STDOUT (FORMAT BINARY)"
+)
+_NO_END = 2**63 - 1
 _FILL = "COPY public.audit_records (seq, record, leaf) FROM STDIN (FORMAT BINARY)"
 _LAST = "SELECT seq, record FROM public.audit_records ORDER BY seq DESC LIMIT 1"
 
@@ -91,7 +97,7 @@ def carry_bulk(site: Site, ask_head: AskHead, fence: Fence) -> Carried:
             raise NotProven(f"expected {scratch_name} to be restored for {site.incident}: do so")
         # Asked before the rows are read: whatever the head names is in them, or lost.
         head = newest(mark.writers_head, ask_head())
-        carried = carry(site, production, scratch, head, fence, last=False)
+        carried = carry(site, mark.signed, production, scratch, head, fence, last=False)
         if head is not None:
             known = replace(mark, acknowledged=head.size, leaf=head.leaf.hex())
             postgres_admin.comment_on(admin, scratch_name, known.text())
@@ -121,6 +127,7 @@ def reading_production(site: Site) -> Iterator[Connection[TupleRow] | None]:
 
 def carry(
     site: Site,
+    signed: int,
     production: Connection[TupleRow] | None,
     scratch: Connection[TupleRow],
     head: WritersHead | None,
@@ -130,13 +137,18 @@ def carry(
 ) -> Carried:
     """Judge what the scratch table lacks and write it there, in one transaction.
 
-    `last`: production stands still, so everything is judged, up to the writers' head.
+    `signed`: the size that the scratch is proven to. `last`: production stands still, so
+    everything is judged, up to the writers' head.
     """
     start = _end_of(scratch)
-    rows = [*_tail(production, TABLE, start.seq), *_tail(scratch, SPARE, start.seq)]
-    decisions = judge_tail(rows, start, site.trust.origin, head)
-    if not last:
-        decisions = decisions[:-_HELD_BACK]
+    sources = ((production, TABLE), (scratch, SPARE))
+    rows = [row for source in sources for row in _tail(*source, start.seq)]
+    held_back = 0 if last else _HELD_BACK
+    decisions = _judged(rows, start, site, head, held_back)
+    if start.seq > signed and any(map(may_lie_elsewhere, decisions)):
+        # A record may have been put into a row that an earlier step has passed already.
+        rows += [row for source in sources for row in _tail(*source, signed, start.seq)]
+        decisions = _judged(rows, start, site, head, held_back)
     if not decisions:
         return Carried(0, 0, start.seq)
     written = list(
@@ -158,6 +170,13 @@ def carry(
             )
     lost = sum(isinstance(each, Lost) for each in decisions)
     return Carried(len(decisions) - lost, lost, start.seq + len(decisions))
+
+
+def _judged(
+    rows: list[Row], start: Start, site: Site, head: WritersHead | None, held_back: int
+) -> list[Kept | Lost]:
+    decisions = judge_tail(rows, start, site.trust.origin, head)
+    return decisions[: len(decisions) - held_back] if len(decisions) > held_back else []
 
 
 def losses_of(site: Site) -> LossList:
@@ -230,15 +249,19 @@ def _start_at(connection: Connection[TupleRow], size: int) -> Start:
     return Start.after(size - 1, row[0])
 
 
-def _tail(connection: Connection[TupleRow] | None, table: str, first: int) -> list[Row]:
+def _tail(
+    connection: Connection[TupleRow] | None, table: str, first: int, end: int = _NO_END
+) -> list[Row]:
     """The rows from `first`, bounded, because an attacker may have filled the table."""
     if connection is None or not has_readable_table(connection, table):
         return []
-    return list(_stored(connection, table, first))
+    return list(_stored(connection, table, first, end))
 
 
-def _stored(connection: Connection[TupleRow], table: str, first: int) -> Iterator[Row]:
-    query = _TAIL.format(table, int(first), MAX_TAIL) + " (FORMAT BINARY)"
+def _stored(
+    connection: Connection[TupleRow], table: str, first: int, end: int = _NO_END
+) -> Iterator[Row]:
+    query = _TAIL.format(table, int(first), int(end), MAX_TAIL)
     with connection.cursor().copy(query) as copy:
         copy.set_types(["int8", "bytea", "bytea"])
         for seq, record, leaf in copy.rows():

@@ -103,15 +103,20 @@ def opened(
     *,
     observe: Callable[[], Mapping[str, Any]],
     evidence_holds: Callable[[Hold], bool],
+    wait_seconds: float = 0,
 ) -> Iterator[Passage]:
     """Check every rule, take the target's lock, and let the plan's steps be carried out.
+
+    Another incident that is at work on the target, or another run of this one, is waited for, at
+    most `wait_seconds`; what it changed is then found like every other change. The lock's lease is
+    extended until the door closes, however long an act takes between two fences.
 
     `observe` reads again what the plan was made against; `evidence_holds` tells whether a hold's
     evidence is really there, locked and unaltered. Raises Held, NotApproved, PlanStale,
     TooManyChanges or LockLost; then nothing was changed.
     """
-    lock = locks.take(target, holder=incident, lease_seconds=settings().changes.lease_seconds)
-    try:
+    lease = settings().changes.lease_seconds
+    with locks.held(target, incident, lease, wait_seconds) as lock:
         now = datetime.now(UTC)
         state = journal.read(incident)  # under the lock: another run's steps are seen
         _check_holds(incident, target, evidence_holds)
@@ -125,8 +130,6 @@ def opened(
             lock=lock,
             evidence_holds=evidence_holds,
         )
-    finally:
-        lock.release()
 
 
 def _check_holds(incident: str, target: str, evidence_holds: Callable[[Hold], bool]) -> list[Hold]:

@@ -50,6 +50,9 @@ CHANGES = "changes"
 _TITLE = "Hold on every change"
 _ONE_CLICK = timedelta(minutes=1)
 _FIRST_REVIEW = timedelta(hours=1)
+RELEASES = "privacy-engine/release"
+"""The release of private data, as a target of holds."""
+
 _EVIDENCE = "a snapshot of the damaged table, the segments and the checkpoint"
 
 
@@ -106,6 +109,28 @@ def hold_until_sealed(incident: str, scope: str, reason: str, damage: str) -> Fa
             "damage": damage,
         }
         key = _key_of_the_next(scope, before)
+        fact, _ = journal.append_in(connection, incident, FactKind.HOLD_SET, data, key=key)
+        return fact
+
+
+def hold_releases(incident: str, reason: str) -> Fact:
+    """No release of private data until a person looked at what is contradicted, and lifts this.
+
+    Set once for each reason: a run that begins again finds it, lifted or not.
+    """
+    with incidents.durably() as connection:
+        journal.lock(connection)
+        before = _about(journal.read_in(connection, incident), RELEASES)
+        for fact in before:
+            if fact.kind is FactKind.HOLD_SET and fact.data.get("reason") == reason:
+                return fact
+        data = {
+            "scope": RELEASES,
+            "reason": reason,
+            "review_at": (datetime.now(UTC) + _FIRST_REVIEW).isoformat(),
+            "needs": PERSONS_LIFT,
+        }
+        key = _key_of_the_next(RELEASES, before)
         fact, _ = journal.append_in(connection, incident, FactKind.HOLD_SET, data, key=key)
         return fact
 

@@ -20,8 +20,9 @@ from tasks.clients.errors import NotFound
 from tasks.clients.postgres_admin import DatabaseState
 from tasks.domain.carry_over import WritersHead
 from tasks.domain.ledger import Trust
+from tasks.domain.reconciliation_rules import ReconciliationRules, shipped
 from tasks.domain.restore import DatabaseNames, database_names
-from tasks.settings import Settings
+from tasks.settings import DatabaseSettings, Settings
 from tasks.work import anchors
 from tasks.work.log_heads import Head
 from tasks.work.log_store import LogStore
@@ -125,6 +126,7 @@ class Site:
 
     `needed` maps roles to the table privileges without which the system cannot work after the
     swap. `anchored` proves a head against the anchor outside (NotProven: rollback or fork).
+    `rules` say what becomes of other tables.
     """
 
     incident: str
@@ -137,6 +139,7 @@ class Site:
     anchored: Callable[[Head], None]
     binaries: Path | None = None
     timeout_seconds: float = 5.0
+    rules: ReconciliationRules = field(default_factory=shipped)
 
     def dsn_of(self, database: str) -> str:
         """The recovery role's DSN for one of the databases."""
@@ -178,20 +181,26 @@ def site_of(incident: str, log: LogStore, settings: Settings) -> Site:
     """The site of an incident's recovery, from the settings."""
     database = settings.database
     trust = settings.ledger.read_trust()
-    reader = conninfo.conninfo_to_dict(database.reader_dsn.get_secret_value()).get("user")
-    readers = {str(reader): ("SELECT",)} if reader else {}
     return Site(
         incident=incident,
         names=database_names(database.name, incident),
         dsn=database.recovery_dsn.get_secret_value(),
         owner=database.owner,
-        needed=readers | dict.fromkeys(database.writers, ("SELECT", "INSERT")),
+        needed=needed_privileges(database),
         log=log,
         trust=trust,
         anchored=lambda head: anchors.check(log, head, trust),
         binaries=database.client_binaries,
         timeout_seconds=database.timeout_seconds,
+        rules=database.read_reconciliation_rules(),
     )
+
+
+def needed_privileges(database: DatabaseSettings) -> dict[str, tuple[str, ...]]:
+    """What roles must be allowed on the audit table, or the system cannot work with it."""
+    reader = conninfo.conninfo_to_dict(database.reader_dsn.get_secret_value()).get("user")
+    readers = {str(reader): ("SELECT",)} if reader else {}
+    return readers | dict.fromkeys(database.writers, ("SELECT", "INSERT"))
 
 
 def has_readable_table(connection: Connection[TupleRow], table: str = TABLE) -> bool:

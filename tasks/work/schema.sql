@@ -203,6 +203,25 @@ CREATE TABLE IF NOT EXISTS anchors (
     PRIMARY KEY (origin, size)
 );
 
+-- Restore drills: an index of the journal's facts, written with them. identity is the backup's
+-- (empty: there was none), result is DrillResult.as_json.
+CREATE TABLE IF NOT EXISTS drills (
+    seq bigint PRIMARY KEY,
+    at timestamptz NOT NULL,
+    identity text NOT NULL,
+    choice text NOT NULL,
+    ending text NOT NULL,
+    result jsonb NOT NULL
+);
+CREATE INDEX IF NOT EXISTS drills_backup ON drills (identity, seq);
+
+-- What an incident's long step last said of its progress; overwritten, and no fact.
+CREATE TABLE IF NOT EXISTS progress (
+    incident text PRIMARY KEY,
+    text text NOT NULL,
+    at timestamptz NOT NULL
+);
+
 -- When scheduled work last succeeded; Prometheus raises the alert when it is too long ago.
 CREATE TABLE IF NOT EXISTS successes (
     work text PRIMARY KEY,

@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from tasks.domain.errors import Refused
 from tasks.domain.restore import incident_suffix
 
 _PRIVATE = 0o700
+_LOOK_SECONDS = 0.2
 
 
 @contextmanager
@@ -45,6 +47,34 @@ def private_scratch(incident: str) -> Iterator[Path]:
         os.close(holding)
         with _locked(top), suppress(OSError):  # another use of the same incident goes on
             home.rmdir()
+
+
+@contextmanager
+def alone(name: str, *, wait_seconds: float = 0.0) -> Iterator[None]:
+    """Nobody else of this user's on this host is inside with the same `name`.
+
+    Others wait for `wait_seconds`, then Refused is raised. It ends with the process, however.
+    """
+    top = Path(tempfile.gettempdir()) / f"runbook-{os.getuid()}"
+    _make_private(top)
+    descriptor = os.open(top / f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    until = time.monotonic() + wait_seconds
+    try:
+        while not _is_free(descriptor):
+            if time.monotonic() >= until:
+                raise Refused(f"expected no other {name} at work on this host, found one: wait")
+            time.sleep(_LOOK_SECONDS)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_free(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _make_private(directory: Path) -> None:

@@ -82,10 +82,15 @@ def seal_table(dsn: str, sealer: Sealer) -> SealResult:
     of the trust's `max_age` is over, so that a quiet log does not look abandoned.
     """
     with audit_table.reading(dsn) as connection:
-        connection.execute("SELECT pg_advisory_lock(%s)", (_SEALING_LOCK,))
+        wait_for_others(connection)
         head = _trusted_head(sealer)
         with audit_table.snapshot(connection):
             return _seal_from(connection, sealer, head)
+
+
+def wait_for_others(connection: Connection[TupleRow]) -> None:
+    """One at a time writes to the log of this database, while the connection is open."""
+    connection.execute("SELECT pg_advisory_lock(%s)", (_SEALING_LOCK,))
 
 
 def _trusted_head(sealer: Sealer) -> Head | None:

@@ -6,6 +6,9 @@ Prometheus watches it, not Prefect: a scheduler that is dead cannot say so.
 from datetime import UTC, datetime
 from enum import StrEnum
 
+from psycopg import Connection
+from psycopg.rows import TupleRow
+
 from tasks.work import responder
 
 _RECORD = """
@@ -25,7 +28,12 @@ class Work(StrEnum):
 def record(work: Work) -> None:
     """It has just succeeded."""
     with responder.connection() as connection:
-        connection.execute(_RECORD, (work.value,))
+        record_in(connection, work)
+
+
+def record_in(connection: Connection[TupleRow], work: Work) -> None:
+    """As `record`, in the caller's transaction."""
+    connection.execute(_RECORD, (work.value,))
 
 
 def last() -> dict[str, datetime]:

@@ -2,12 +2,13 @@
 
     1. writers wait      LOCK TABLE ... IN SHARE ROW EXCLUSIVE MODE on production
     2. the last rows     what came since the bulk goes over and is proven to be one chain
-    3. production closes ALLOW_CONNECTIONS false, every session ended, ours last
-    4. the head          is still the one that the restored database is proven against
-    5. both renames      one transaction, with both marks: no client sees half of it
+    3. other tables      what came since, privacy spend and erasures (reconciling_tables)
+    4. production closes ALLOW_CONNECTIONS false, every session ended, ours last
+    5. the head          is still the one that the restored database is proven against
+    6. both renames      one transaction, with both marks: no client sees half of it
 
-A kill after 3 leaves production closed but marked; the next call opens it and begins again. A
-kill in 5 leaves either the state before or the state after, because it is one transaction.
+A kill after 4 leaves production closed but marked; the next call opens it and begins again. A
+kill in 6 leaves either the state before or the state after, because it is one transaction.
 """
 
 import time
@@ -22,9 +23,13 @@ from tasks.clients import postgres, postgres_admin
 from tasks.clients.errors import Conflict
 from tasks.clients.postgres_admin import DatabaseState
 from tasks.domain.errors import NotProven, PlanStale
+from tasks.domain.reconciled import Reconciled
 from tasks.work.carry_over import AskHead, Carried, carry, newest, reading_production
 from tasks.work.closing import closing, refuse_superusers, reopen_after_kill, set_doors
 from tasks.work.log_heads import latest_head
+from tasks.work.reconciliation_book import open_book
+from tasks.work.reconciliation_list import reconciled_so_far
+from tasks.work.reconciling_tables import last_look, lock_others, look
 from tasks.work.recovery import (
     SPARE,
     TABLE,
@@ -59,6 +64,7 @@ class Swapped:
     ended_sessions: int
     outage_seconds: float | None
     before: Extent
+    other_tables: Reconciled
     done_before: bool = False
 
     def as_json(self) -> dict[str, Any]:
@@ -71,6 +77,7 @@ class Swapped:
             "last_step": self.carried.as_json(),
             "ended_sessions": self.ended_sessions,
             "outage_seconds": self.outage_seconds,
+            "other_tables": self.other_tables.as_json(),
             "done_before": self.done_before,
         }
 
@@ -158,6 +165,7 @@ def _already(
         ended_sessions=0,
         outage_seconds=mark.outage_seconds,
         before=Extent(quarantine is not None, False, 0, 0, 0),  # noqa: FBT003  not looked at
+        other_tables=reconciled_so_far(site) or Reconciled(),
         done_before=True,
     )
 
@@ -172,37 +180,42 @@ def _swap(
     before: Extent,
 ) -> Swapped:
     names = site.names
+    damaged = states[names.production]
     with postgres.connect(
         site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
     ) as scratch:
+        open_book(scratch, site.incident, 0, damaged.oid)
+        look(site, scratch, fence)
         with reading_production(site) as production:
             known = newest(mark.writers_head, ask_head())
-            carry(site, production, scratch, known, fence, last=False)
+            carry(site, mark.signed, production, scratch, known, fence, last=False)
         records = _whole(scratch)
-    damaged = states[names.production]
+        seen = look(site, scratch, fence)  # a short one, so that the last is short as well
     previous = Mark.of(damaged.comment)
     comment = previous.previous if previous else damaged.comment
     with closing(site, admin, damaged, fence) as door:
-        with (
-            postgres.connect(
+        with reading_production(site) as production:
+            with postgres.connect(
                 site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
-            ) as scratch,
-            reading_production(site) as production,
-        ):
-            head = newest(known, ask_head())
-            began = time.monotonic()
-            if production is not None and has_readable_table(production):
-                postgres.lock_against_writers(production, TABLE, _LOCK_SECONDS)
-            carried = carry(site, production, scratch, head, fence, last=True)
-            scratch.execute(f"DROP TABLE IF EXISTS {SPARE}")
+            ) as scratch:
+                head = newest(known, ask_head())
+                began = time.monotonic()
+                if production is not None and has_readable_table(production):
+                    postgres.lock_against_writers(production, TABLE, _LOCK_SECONDS)
+                if production is not None:
+                    lock_others(production, seen, _LOCK_SECONDS)
+                carried = carry(site, mark.signed, production, scratch, head, fence, last=True)
+                last_look(site, scratch, production, seen, fence)
+                scratch.execute(f"DROP TABLE IF EXISTS {SPARE}")
+            postgres_admin.end_sessions(admin, names.scratch, timeout_seconds=_END_SECONDS)
+            grants = postgres_admin.grants_like(admin, names.production, names.scratch)
             fence()
             door.close()
             keep = [] if production is None else [production.info.backend_pid]
             ended = postgres_admin.end_sessions(
                 admin, names.production, keep=keep, timeout_seconds=_END_SECONDS
             )
-        for name in (names.production, names.scratch):
-            postgres_admin.end_sessions(admin, name, timeout_seconds=_END_SECONDS)
+        postgres_admin.wait_until_empty(admin, names.production, timeout_seconds=_END_SECONDS)
         _require_current(site, mark)  # the sealer, too, can read nothing more there
         fence()
         served = replace(
@@ -213,16 +226,15 @@ def _swap(
             end=carried.size,
             previous=comment,
         )
-        with admin.transaction():
-            postgres_admin.copy_grants(admin, names.production, names.scratch)
-            postgres_admin.rename_databases(
-                admin,
-                [
-                    (names.production, names.quarantine, _quarantined(site, comment).text()),
-                    (names.scratch, names.production, served.text()),
-                ],
-                known=(door.marked, states[names.scratch]),
-            )
+        postgres_admin.rename_databases(
+            admin,
+            [
+                (names.production, names.quarantine, _quarantined(site, comment).text()),
+                (names.scratch, names.production, served.text()),
+            ],
+            known=(door.marked, states[names.scratch]),
+            grants=grants,
+        )
         outage = time.monotonic() - began
         door.renamed = True
     set_doors(site, admin)
@@ -238,6 +250,7 @@ def _swap(
         ended,
         timed.outage_seconds,
         before,
+        reconciled_so_far(site) or Reconciled(),
     )
 
 
@@ -257,7 +270,9 @@ def _without_production(
     with postgres.connect(
         site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
     ) as scratch:
-        carried = carry(site, None, scratch, head, fence, last=True)
+        carried = carry(site, mark.signed, None, scratch, head, fence, last=True)
+        open_book(scratch, site.incident, 0, None)
+        last_look(site, scratch, None, None, fence)
         scratch.execute(f"DROP TABLE IF EXISTS {SPARE}")
         records = _whole(scratch)
     postgres_admin.end_sessions(admin, names.scratch, timeout_seconds=_END_SECONDS)
@@ -279,7 +294,8 @@ def _without_production(
             known=(states[names.scratch],),
         )
     set_doors(site, admin)
-    return Swapped(names.production, None, records, carried, 0, served.outage_seconds, before)
+    outage, others = served.outage_seconds, reconciled_so_far(site) or Reconciled()
+    return Swapped(names.production, None, records, carried, 0, outage, before, others)
 
 
 def _require_current(site: Site, mark: Mark) -> None:

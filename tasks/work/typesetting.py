@@ -14,7 +14,7 @@ from typing import Any
 
 import typst
 
-from tasks.domain import plots
+from tasks.domain import drawing, plots
 from tasks.domain.report import Report
 from tasks.domain.timeline import shortened
 
@@ -101,10 +101,10 @@ def printed(report: Report) -> dict[str, Any]:
     whole["lost"] = [f"{first}-{last}" for first, last in _lost(report)[:50]]
     whole["loss_list"] = data.proof.loss_list if data.proof else "none"
     whole["plots"] = {
-        "phases": plots.for_print(plots.phase_timeline(data.phases)),
-        "damage": plots.for_print(plots.damage_map(data.damage, backup_size)),
-        "provenance": plots.for_print(plots.provenance(data.restored)),
-        "clocks": plots.for_print(plots.clock_bars(data.clocks)),
+        "phases": drawing.for_print(plots.phase_timeline(data.phases)),
+        "damage": drawing.for_print(plots.damage_map(data.damage, backup_size)),
+        "provenance": drawing.for_print(plots.provenance(data.restored)),
+        "clocks": drawing.for_print(plots.clock_bars(data.clocks)),
     }
     return whole
 

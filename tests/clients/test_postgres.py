@@ -2,6 +2,7 @@
 
 import json
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -62,6 +63,31 @@ def test_a_duplicate_key_or_database_is_a_conflict(audit_database: AuditDatabase
             connection.execute(insert)
         with pytest.raises(Conflict), postgres.translated("create"):
             connection.execute("CREATE DATABASE postgres")
+
+
+def test_no_row_of_a_table_is_quoted_in_an_error(audit_database: AuditDatabase) -> None:
+    secret = "Ada Canary +49 151 5550199"
+    failing = (
+        "INSERT INTO people VALUES (1, %s)",  # DETAIL: Key (name)=(...) already exists
+        "INSERT INTO people VALUES (-1, %s)",  # DETAIL: Failing row contains (...)
+        "SELECT %s::integer",  # invalid input syntax for type integer: "..."
+        "SELECT %s::json",  # DETAIL and CONTEXT
+    )
+    with postgres.connect(audit_database.owner, timeout_seconds=5) as connection:
+        connection.execute("CREATE TEMP TABLE people (id int CHECK (id > 0), name text UNIQUE)")
+        connection.execute(failing[0], (secret,))
+        for statement in failing:
+            with pytest.raises(ClientError) as caught, postgres.translated("load"):
+                connection.execute(statement, (secret,))
+            assert "Canary" not in str(caught.value)
+            assert len(str(caught.value)) > len("load: ") + 10
+        with (
+            pytest.raises(ClientError) as caught,
+            postgres.translated("load"),
+            connection.cursor().copy("COPY people FROM STDIN") as into,
+        ):
+            into.write(f"x{secret}\t{secret}\n".encode())
+        assert "Canary" not in str(caught.value)
 
 
 def test_a_missing_database_a_closed_port_and_a_stranger_are_told_apart(
@@ -147,7 +173,7 @@ def test_grants_settings_and_locale_are_those_of_the_other_database(
     admin.execute(f"ALTER ROLE audit_reader IN DATABASE {COPY} SET work_mem TO '9MB'")
 
     postgres_admin.create_database(admin, SCRATCH, "postgres", COPY)
-    postgres_admin.copy_grants(admin, COPY, SCRATCH)
+    admin.execute(postgres_admin.grants_like(admin, COPY, SCRATCH))
     left = postgres_admin.copy_settings(admin, COPY, SCRATCH)
 
     query = "SELECT datacl::text, datlocprovider, datlocale FROM pg_database WHERE datname = %s"
@@ -248,17 +274,28 @@ def test_a_program_that_is_not_there_is_named_with_its_remedy(tmp_path: Path) ->
         dump_tools.find_program("pg_restore", tmp_path)
 
 
+@pytest.fixture
+def programs() -> Iterator[Path]:
+    """A directory that the server's user reaches, as it does that of real programs."""
+    with tempfile.TemporaryDirectory() as directory:
+        place = Path(directory)
+        place.chmod(0o755)
+        yield place
+
+
 def fake(directory: Path, script: str) -> Path:
-    """A program that stands in for pg_restore."""
+    """A program that stands in for pg_restore; its lists of contents are empty."""
     program = directory / "pg_restore"
-    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.write_text(f'#!/bin/sh\n[ "$1" = --list ] && exit\n{script}\n')
     program.chmod(0o755)
     return directory
 
 
 def restore(programs: Path, seconds: float = 10) -> None:
+    archive = programs / "a.dump"
+    archive.write_bytes(b"PGDMP")
     dump_tools.restore_archive(
-        Path("/nowhere/a.dump"),
+        archive,
         "postgresql://audit_recovery:s3cret@127.0.0.1:5433/scratch",
         role="audit_owner",
         jobs=2,
@@ -268,14 +305,14 @@ def restore(programs: Path, seconds: float = 10) -> None:
 
 
 def test_the_password_travels_in_the_environment_only(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "elsewhere")
     monkeypatch.setenv("PGPASSWORD", "wrong")
     seen = tmp_path / "seen"
     script = f'(tr "\\0" "\\n" </proc/$$/cmdline; echo ---; env) > {seen}'
 
-    restore(fake(tmp_path, script))
+    restore(fake(programs, script))
 
     arguments, _, environment = seen.read_text().partition("---")
     assert "s3cret" not in arguments
@@ -296,19 +333,21 @@ def test_the_password_travels_in_the_environment_only(
     ],
 )
 def test_what_pg_restore_complains_of_becomes_our_error(
-    tmp_path: Path, complaint: str, ours: type[ClientError]
+    programs: Path, complaint: str, ours: type[ClientError]
 ) -> None:
     with pytest.raises(ours, match="pg_restore"):
-        restore(fake(tmp_path, f'echo "{complaint}" >&2; exit 1'))
+        restore(fake(programs, f'echo "{complaint}" >&2; exit 1'))
 
 
-def test_a_restore_that_takes_too_long_is_stopped_with_its_children(tmp_path: Path) -> None:
+def test_a_restore_that_takes_too_long_is_stopped_with_its_children(
+    programs: Path, tmp_path: Path
+) -> None:
     pids = tmp_path / "pids"
     script = f"sleep 60 & echo $! > {pids}; wait"
 
     began = time.monotonic()
     with pytest.raises(Transient, match="still at work"):
-        restore(fake(tmp_path, script), seconds=0.5)
+        restore(fake(programs, script), seconds=0.5)
 
     assert time.monotonic() - began < 10
     _assert_gone(int(pids.read_text()))

@@ -5,7 +5,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from tasks.domain import plots
+from tasks.domain import drawing, plots
 from tasks.domain.damage import Damage, read_damage
 from tasks.domain.facts import FactKind
 from tasks.domain.ledger.verdicts import Code, Finding
@@ -156,7 +156,7 @@ def test_plot_loads_nothing_and_has_a_title_for_those_who_cannot_see_it(name: st
         "provenance": lambda: plots.provenance(readings.restored),
         "clock_bars": lambda: plots.clock_bars(readings.clocks),
     }[name]()
-    root = parsed(plots.for_print(svg))
+    root = parsed(drawing.for_print(svg))
 
     assert root.find(f"{SVG}title") is not None
     assert root.find(f"{SVG}desc") is not None

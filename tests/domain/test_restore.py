@@ -5,12 +5,15 @@ from datetime import UTC, datetime
 
 import pytest
 
-from tasks.domain.backups import Backup, archive_format, key_within, read_manifest
-from tasks.domain.errors import BadInput, NotProven
+from tasks.domain.backups import Backup, key_within, read_manifest
+from tasks.domain.errors import BadInput
 from tasks.domain.recovery_plan import dry_run, plan_database_recovery
-from tasks.domain.restore import choose_backup, database_names, incident_suffix, plan_numbers
+from tasks.domain.restore import database_names, incident_suffix, plan_numbers
+from tasks.domain.restore_choice import Choice
+from tasks.domain.restore_estimate import Estimate
 
 AT = datetime(2026, 3, 14, 2, 0, tzinfo=UTC)
+NEEDED = Estimate(40.0, here_bytes=1, server_bytes=1)
 GOOD = Backup("database/daily/a.dump", 9_000, "ab" * 32, 42_000, AT, trusted=True)
 
 
@@ -43,28 +46,6 @@ def test_a_manifest_that_differs_from_the_format_is_refused(old: str, new: str, 
         read_manifest(text, GOOD.key)
 
 
-def test_the_newest_usable_backup_under_the_signed_head_is_chosen() -> None:
-    old, new, newer = backup("old", 100), backup("new", 200), backup("newer", 300)
-    bad = backup("bad", 250, "bad manifest")
-
-    assert choose_backup([new, old, bad, newer], 260) is new
-    assert choose_backup([new, old, bad, newer], 300) is newer
-    assert choose_backup([old, new], 100) is old
-
-
-def test_of_equal_backups_the_later_one_is_chosen() -> None:
-    later = replace(GOOD, key="database/later.dump", taken_at=AT.replace(hour=3))
-
-    assert choose_backup([later, GOOD], 50_000) is later
-
-
-def test_without_a_usable_backup_every_reason_is_named() -> None:
-    with pytest.raises(NotProven, match=r"bad manifest.*only 100 are signed"):
-        choose_backup([backup("x", 10, "bad manifest"), backup("y", 200)], 100)
-    with pytest.raises(NotProven, match="none at all"):
-        choose_backup([], 100)
-
-
 @pytest.mark.parametrize(
     "key",
     [
@@ -90,7 +71,9 @@ def test_a_plain_key_gives_its_name_below_the_prefix() -> None:
 
 
 def test_numbers_count_backup_segments_and_the_unsigned_tail() -> None:
-    numbers = plan_numbers(GOOD, 50_000, table_end=50_600, table_tail=598, acknowledged=50_603)
+    numbers = plan_numbers(
+        GOOD.log_size, 50_000, table_end=50_600, table_tail=598, acknowledged=50_603
+    )
 
     assert (numbers.from_backup, numbers.from_segments) == (42_000, 8_000)
     assert (numbers.unsigned_tail, numbers.size_after, numbers.lost_at_most) == (603, 50_603, 5)
@@ -98,9 +81,9 @@ def test_numbers_count_backup_segments_and_the_unsigned_tail() -> None:
 
 
 def test_a_log_that_is_signed_to_its_end_loses_nothing() -> None:
-    numbers = plan_numbers(GOOD, 50_000, table_end=0, table_tail=0, acknowledged=50_000)
+    numbers = plan_numbers(GOOD.log_size, 50_000, table_end=0, table_tail=0, acknowledged=50_000)
 
-    assert numbers.will_be_lost.startswith("nothing")
+    assert numbers.will_be_lost.startswith("no record:")
     assert numbers.size_after == 50_000
 
 
@@ -115,37 +98,56 @@ def test_a_log_that_is_signed_to_its_end_loses_nothing() -> None:
 def test_a_plan_whose_writers_could_not_be_asked_says_so_and_never_nothing(
     table_end: int, table_tail: int, readable: bool, said: str, approvers: int
 ) -> None:
-    numbers = plan_numbers(GOOD, 50_000, table_end, table_tail, None, table_readable=readable)
+    numbers = plan_numbers(
+        GOOD.log_size, 50_000, table_end, table_tail, None, table_readable=readable
+    )
 
     names = database_names("rlhf_audit", "INC-1")
-    plan = plan_database_recovery("INC-1", GOOD, names, numbers, {}, AT)
+    plan = plan_database_recovery("INC-1", Choice(GOOD), names, numbers, {}, AT)
     assert plan.will_be_lost.startswith("unknown: the writers could not be asked")
     assert said in plan.will_be_lost
     assert plan.approvers_needed == approvers
-    assert any("could not be asked" in line for line in dry_run(1, 0, numbers, 50_000))
+    assert any(
+        "could not be asked" in line
+        for line in dry_run(1, 0, Choice(GOOD), numbers, 50_000, NEEDED)
+    )
 
 
 def test_writers_who_could_be_asked_need_one_approver_and_no_such_line() -> None:
-    numbers = plan_numbers(GOOD, 50_000, 0, 0, 50_000, table_readable=False)
+    numbers = plan_numbers(GOOD.log_size, 50_000, 0, 0, 50_000, table_readable=False)
 
     assert numbers.approvers_needed == 1
-    assert not any("could not be asked" in line for line in dry_run(1, 0, numbers, 50_000))
+    assert not any(
+        "could not be asked" in line
+        for line in dry_run(1, 0, Choice(GOOD), numbers, 50_000, NEEDED)
+    )
 
 
 @pytest.mark.parametrize(
-    ("content", "kind"),
+    ("acknowledged", "readable", "exists", "doubt", "approvers"),
     [
-        (b"PGDMP\x01\x0f", "custom"),
-        (b"--\n-- PostgreSQL database dump\n", "plain SQL"),
-        (b"\x1f\x8b\x08", "gzip"),
-        (b"\x28\xb5\x2f\xfd", "zstd"),
-        (b"\x00" * 257 + b"ustar\x00", "tar"),
-        (b"", "unknown"),
-        (b"hello", "unknown"),
+        (50_000, True, True, "", 1),
+        (50_000, False, True, "", 1),
+        (50_000, False, False, "", 2),
+        (None, True, True, "", 1),
+        (None, False, True, "", 2),
+        (None, True, True, "401", 2),
     ],
 )
-def test_the_format_of_a_dump_is_read_from_its_content(content: bytes, kind: str) -> None:
-    assert archive_format(content) == kind
+def test_two_must_say_yes_where_something_may_vanish_of_which_no_list_knows(
+    acknowledged: int | None, *, readable: bool, exists: bool, doubt: str, approvers: int
+) -> None:
+    numbers = plan_numbers(
+        *(GOOD.log_size, 50_000, 50_000 if readable else 0, 0, acknowledged),
+        table_readable=readable,
+        database_exists=exists,
+        doubt=doubt,
+    )
+    names = database_names("rlhf_audit", "INC-1")
+    plan = plan_database_recovery("INC-1", Choice(GOOD), names, numbers, {}, AT)
+    assert plan.approvers_needed == approvers
+    lines = dry_run(1, 0, Choice(GOOD), numbers, 50_000, NEEDED)
+    assert any("no head of theirs: 401" in line for line in lines) is bool(doubt)
 
 
 def test_database_names_hold_the_incident_and_fit_into_postgresql() -> None:

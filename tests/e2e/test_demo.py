@@ -22,7 +22,8 @@ import pytest
 from deployments.lab import alertmanager, prometheus
 from deployments.lab.environment import PROJECT
 from deployments.lab.processes import MARK
-from deployments.lab.state import NOBODY, StateDirectory
+from deployments.lab.state import StateDirectory
+from tasks.clients.server_user import NOBODY
 
 pytestmark = pytest.mark.e2e
 
@@ -35,6 +36,9 @@ _SENT_BY = (
     else "the demo itself"
 )
 _KEYS = {
+    "scenario": (),
+    "damaged": (),
+    "checks": (),
     "incident": (),
     "severity": (),
     "findings": (),
@@ -131,14 +135,16 @@ def assert_gone(state: Path, seconds: float) -> None:
     StateDirectory.take(state).release()
 
 
-def assert_it_worked(running: Demo, written: Path, sent_by: str = _SENT_BY) -> dict[str, Any]:
+def assert_it_worked(
+    running: Demo, written: Path, sent_by: str = _SENT_BY, severity: str = "P0"
+) -> dict[str, Any]:
     """Exit 0, the JSON that programs rely on, both reports; the JSON."""
     assert running.ended() == 0, running.text
     said = json.loads(written.read_text(encoding="utf-8"))
     assert said.keys() >= _KEYS.keys()
     for name, inner in _KEYS.items():
         assert not inner or said[name].keys() >= set(inner)
-    assert (said["state"], said["severity"]) == ("closed", "P0")
+    assert (said["state"], said["severity"]) == ("closed", severity)
     assert said["restore"]["verified"] is True
     assert said["acknowledged"]["missing"] == []
     assert said["alert_sent_by"] == sent_by, running.text
@@ -175,6 +181,74 @@ def test_a_dropped_table_comes_back_whole(tmp_path: Path) -> None:
     assert "SOURCE_MISSING" in {finding["code"] for finding in said["findings"]}
     assert said["restore"]["records_before"] == 0
     assert said["restore"]["records_after"] >= 2000
+
+
+def restoring(tmp_path: Path, scenario: str) -> tuple[dict[str, Any], str]:
+    """A scenario from its damage to a restored database: the JSON, and what was printed."""
+    written = tmp_path / "demo.json"
+    options = ("--yes", "--scenario", scenario, "--json", str(written))
+    with demo(tmp_path, *options) as running:
+        said = assert_it_worked(running, written)
+        assert_gone(running.state, 0)
+    assert said["scenario"] == scenario
+    assert all(check["holds"] for check in said["checks"])
+    assert said["memory_bytes"] < 1.5e9
+    assert said["restore"]["records_after"] > 2000
+    return said, running.text
+
+
+@pytest.mark.slow
+def test_a_corrupt_backup_is_named_and_the_one_before_it_restored(tmp_path: Path) -> None:
+    said, printed = restoring(tmp_path, "corrupt-backup")
+    assert "of the newest backup" in said["damaged"]
+    assert "backup corrupt" in printed
+    assert len(said["checks"]) == 6
+
+
+@pytest.mark.slow
+def test_poisoned_backups_are_named_and_the_last_clean_one_is_found_by_itself(
+    tmp_path: Path,
+) -> None:
+    said, printed = restoring(tmp_path, "tampered-and-backed-up")
+    assert printed.count("poisoned: 7 records altered") >= 2
+    assert "the damage was done between" in printed
+    assert {finding["code"] for finding in said["findings"]} >= {"MODIFIED"}
+
+
+@pytest.mark.slow
+def test_a_hole_in_the_wal_is_named_and_the_restore_comes_as_near_as_it_can(
+    tmp_path: Path,
+) -> None:
+    said, printed = restoring(tmp_path, "missing-wal")
+    segment = re.search(r"WAL segment ([0-9A-F]{24})", said["damaged"])
+    assert segment is not None
+    assert f"WAL segment {segment[1]} is missing; the latest moment that can be reached" in printed
+    assert "demo on-call engineer (simulated)" in printed
+
+
+@pytest.mark.slow
+def test_a_full_disk_stops_the_restore_before_it_begins_and_room_lets_it_go_on(
+    tmp_path: Path,
+) -> None:
+    if os.geteuid() != 0:
+        pytest.skip("only root may mount a small file system")
+    said, printed = restoring(tmp_path, "disk-full")
+    refused, room = printed.index("make room"), printed.index("the disk is larger now")
+    assert refused < room < printed.index("step started")
+    assert "MB of disk to work in" in said["damaged"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", ["segments-deleted", "bucket-versions-deleted"])
+def test_what_proves_the_log_is_put_back_and_proves_it(tmp_path: Path, scenario: str) -> None:
+    written = tmp_path / "demo.json"
+    options = ("--yes", "--scenario", scenario, "--json", str(written))
+    with demo(tmp_path, *options) as running:
+        said = assert_it_worked(running, written, "the demo itself", severity="P1")
+        assert_gone(running.state, 0)
+    assert "does not look at what is damaged" in running.text
+    assert said["restore"]["records_after"] is None  # the table was never touched
+    assert all(check["holds"] for check in said["checks"])
 
 
 @pytest.mark.slow

@@ -14,8 +14,9 @@ from typing import Any, TypeVar
 
 import httpx
 
+from deployments.lab.damage import Damage
 from deployments.lab.environment import PROJECT
-from deployments.lab.faults import FAULTS, Damage, notification
+from deployments.lab.faults import FAULTS, notification
 from deployments.lab.patient import DATABASE
 from deployments.lab.stack import APPROVER, Lab
 from tasks.domain.facts import Fact, FactKind

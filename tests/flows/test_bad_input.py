@@ -11,7 +11,8 @@ from tasks.domain.incident import Stage
 from tasks.domain.ledger import NoteSigner, NoteVerifier, sign_note
 from tasks.settings import settings
 from tasks.work import journal
-from tasks.work.backups import list_backups
+from tasks.work.backup_places import StorePlace
+from tasks.work.catalogue import look_at
 from tests.flows.responding import Responding
 
 pytestmark = pytest.mark.flows
@@ -79,7 +80,8 @@ def test_objects_that_point_outside_are_listed_as_unusable_with_the_reason(
     operator.close()
     store = ObjectStore(configured)
     keys = [NoteVerifier.parse(responding.lab.log_key)]
-    listed = {each.key: each.unusable for each in list_backups(store, BACKUPS, prefix, keys)}
+    found = look_at(StorePlace(store, BACKUPS, prefix), keys)
+    listed = {each.key: each.unusable for each in found}
     store.close()
     assert set(listed) == {unprintable, outside, borrowed, genuine}
     assert f"expected an object below {prefix!r}" in listed[unprintable]

@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from deployments.lab import dataset
+from deployments.lab.damage import Damage
 from deployments.lab.dataset import CANARIES
-from deployments.lab.faults import Damage
 from deployments.lab.judging import account_for, unnamed_and_misnamed
 from deployments.lab.patient import DATABASE
 from deployments.lab.postgres import SUPERUSER, PostgresServer, binaries
@@ -23,7 +23,7 @@ from deployments.lab.template import PREFECT_DATABASE, RESPONDER_DATABASE
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident, Stage
 from tasks.domain.ledger import is_tombstone
-from tasks.domain.recovery_plan import CARRY_OVER, RESTORE, SWAP
+from tasks.domain.recovery_plan import CARRY_OVER, RECONCILE, RESTORE, SWAP
 from tasks.work import journal
 from tests.flows.responding import Production, Responding
 from tests.pristine import Pristine
@@ -132,7 +132,7 @@ def test_the_findings_name_exactly_the_damaged_records(played: Played) -> None:
 
 def test_each_step_is_done_once_and_in_the_order_of_the_plan(played: Played) -> None:
     facts = played.responding.facts(played.incident.id, FactKind.STEP_DONE)
-    assert [fact.data["step"] for fact in facts] == [RESTORE, CARRY_OVER, SWAP]
+    assert [fact.data["step"] for fact in facts] == [RESTORE, CARRY_OVER, RECONCILE, SWAP]
     assert not played.responding.facts(played.incident.id, FactKind.STEP_FAILED)
 
 

@@ -9,7 +9,7 @@ from deployments.lab.patient import DATABASE
 from deployments.lab.prefect_server import start_gateway
 from deployments.lab.stack import Lab
 from tasks.domain.facts import FactKind
-from tasks.domain.recovery_plan import CARRY_OVER, RESTORE, SWAP
+from tasks.domain.recovery_plan import CARRY_OVER, RECONCILE, RESTORE, SWAP
 from tasks.work import journal, responder
 from tests.flows.responding import Responding
 
@@ -40,7 +40,7 @@ def test_a_plain_process_goes_on_where_the_killed_gateway_left_off(mortal: Respo
     assert "returned restored" in by_shell.stdout
     closed = journal.read(name)
     facts = responding.facts(name, FactKind.STEP_DONE)
-    assert [fact.data["step"] for fact in facts] == [RESTORE, CARRY_OVER, SWAP]
+    assert [fact.data["step"] for fact in facts] == [RESTORE, CARRY_OVER, RECONCILE, SWAP]
     tokens = [fact.data["fencing_token"] for fact in responding.facts(name, FactKind.STEP_STARTED)]
     assert tokens == sorted(tokens)
     assert tokens[0] < tokens[-1]

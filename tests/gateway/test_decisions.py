@@ -275,6 +275,12 @@ def test_viewer_reads_and_does_nothing_else(person: People) -> None:
     assert (shown["hash"], shown["plan"]) == (plan.hash, plan.as_json())
     kinds = [fact["kind"] for fact in vera.get(f"/incidents/{plan.incident}").json()["facts"]]
     assert kinds == ["opened", "plan proposed"]
+    (opened, proposed) = journal.read(plan.incident).facts
+    for after, expected in ((opened.seq, [proposed.seq]), (proposed.seq, [])):
+        newer = vera.get(f"/incidents/{plan.incident}?after={after}").json()
+        assert [fact["seq"] for fact in newer["facts"]] == expected
+        assert newer["plan"]["hash"] == plan.hash
+    assert vera.get(f"/incidents/{plan.incident}?after=x").status_code == 422
     assert vera.post(f"/incidents/{plan.incident}/acknowledge").status_code == 403
     assert vera.post(f"/incidents/{plan.incident}/notes", json={"text": "t"}).status_code == 403
 

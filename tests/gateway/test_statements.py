@@ -43,6 +43,7 @@ def bodies() -> dict[str, dict[str, Any]]:
         "/incidents/{}/holds": {"scope": TARGET, "review_at": in_an_hour()} | why,
         "/incidents/{}/glass": {"scope": TARGET} | why,
         "/incidents/{}/holds/lift": {"scope": TARGET} | why,
+        "/restores": {"target": "2026-11-22 14:05Z"} | why,
         "/holds": {"review_at": in_an_hour()} | why,
         "/holds/lift": why,
         "/incidents/{}/close": why,

@@ -4,8 +4,10 @@ import httpx
 import psycopg
 import pytest
 
-from deployments.lab.faults import FAULTS, notification, table_dropped, tampered_records
+from deployments.lab.faults import FAULTS, notification
+from deployments.lab.scenarios import SCENARIOS
 from deployments.lab.stack import Lab
+from deployments.lab.table_faults import table_dropped, tampered_records
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.ledger import Code, Status, leaf_hash, parse_line
 from tasks.settings import settings
@@ -89,3 +91,7 @@ def test_each_fault_brings_an_alert_as_alertmanager_sends_it(name: str) -> None:
     assert alert["labels"]["alertname"] == body["groupLabels"]["alertname"]
     assert {"severity", "category"} <= alert["labels"].keys()
     assert alert["fingerprint"] == notification(fault)["alerts"][0]["fingerprint"]
+
+
+def test_each_fault_is_a_scenario() -> None:
+    assert set(SCENARIOS) == set(FAULTS)

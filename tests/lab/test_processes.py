@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab.child import boot_id, start_ticks
 from deployments.lab.environment import PROJECT, clean_environment, require_loopback
 from deployments.lab.errors import LabError
 from deployments.lab.processes import Processes
 from deployments.lab.state import StateDirectory
 from deployments.lab.sweeping import MARK, sweep
+from tasks.clients.launcher import boot_id, start_ticks
 
 _SMALL_LAB = """
 import sys, time

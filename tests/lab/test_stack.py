@@ -6,9 +6,9 @@ import time
 import httpx
 import pytest
 
-from deployments.lab.faults import tampered_records
 from deployments.lab.patient import DATABASE
 from deployments.lab.stack import APPROVER, Lab
+from deployments.lab.table_faults import tampered_records
 from tasks.settings import settings
 from tasks.work import people
 from tests.conftest import RECORDS

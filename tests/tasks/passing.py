@@ -45,8 +45,15 @@ def through(
     target: str = TARGET,
     observed: dict[str, Any] = OBSERVED,
     holds: Callable[[Hold], bool] = no_evidence,
+    wait_seconds: float = 0,
 ) -> Iterator[door.Passage]:
-    with door.opened(incident, target, observe=lambda: observed, evidence_holds=holds) as passage:
+    with door.opened(
+        incident,
+        target,
+        observe=lambda: observed,
+        evidence_holds=holds,
+        wait_seconds=wait_seconds,
+    ) as passage:
         yield passage
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from deployments.lab import faults
 from deployments.lab.stack import Lab
+from deployments.lab.table_faults import table_dropped, tampered_records
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.carry_over import WritersHead
 from tasks.domain.errors import NotProven
@@ -15,17 +15,19 @@ from tasks.domain.ledger import (
     Status,
     sign_checkpoint,
 )
-from tasks.domain.restore import choose_backup
 from tasks.settings import settings
 from tasks.work import planning, responder
-from tasks.work.backups import fetch_backup, list_backups
+from tasks.work.backup_places import StorePlace
 from tasks.work.carry_over import carry_bulk, losses_of
+from tasks.work.catalogue import look_at
+from tasks.work.fetching import fetch
 from tasks.work.log_heads import latest_head
 from tasks.work.log_store import ObjectLog
 from tasks.work.recovery import Site, observe, site_of
 from tasks.work.restore import Restored, restore_beside
 from tasks.work.swap import Swapped, swap
 from tasks.work.table_verification import verify_table
+from tests.builders import newest
 
 pytestmark = pytest.mark.components
 
@@ -52,10 +54,11 @@ def recover(site: Site, directory: Path) -> tuple[Restored, Swapped]:
     store = settings().store
     objects = ObjectStore(store)
     keys = [NoteVerifier.parse(settings().ledger.backup_key or settings().ledger.log_key)]
-    backups = list_backups(objects, store.backups_bucket, store.database_prefix, keys)
+    place = StorePlace(objects, store.backups_bucket, store.database_prefix)
+    backups = look_at(place, keys)
     head = latest_head(site.log, site.trust)
-    backup = choose_backup(backups, head.checkpoint.size)
-    archive = fetch_backup(objects, store.backups_bucket, backup, directory)
+    backup = newest(backups, head.checkpoint.size)
+    archive = fetch(backup, directory, places=[place])
     restored = restore_beside(site, backup, archive, head, unfenced)
     carry_bulk(site, ask, unfenced)
     return restored, swap(site, ask, unfenced)
@@ -67,7 +70,7 @@ def verified(site: Site) -> bool:
     return verdict.status is Status.VERIFIED
 
 
-@pytest.mark.parametrize("fault", [faults.tampered_records, faults.table_dropped])
+@pytest.mark.parametrize("fault", [tampered_records, table_dropped])
 def test_the_labs_faults_are_recovered_to_the_signed_log(
     patient: Lab, site: Site, tmp_path: Path, fault
 ) -> None:
@@ -84,7 +87,7 @@ def test_the_labs_faults_are_recovered_to_the_signed_log(
     head = ask()
     assert head is not None
     assert swapped.records >= head.size
-    dropped = fault is faults.table_dropped
+    dropped = fault is table_dropped
     assert losses_of(site).records == (head.size - patient.sealed_size if dropped else 0)
 
 

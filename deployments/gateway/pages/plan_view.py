@@ -119,8 +119,8 @@ def _say(incident: Incident, person: Person, now: datetime) -> tuple[Say, str]:
         return Say.NOTHING, f"You have {mine[0].decision} this plan.{another}"
     if stands is Standing.APPROVED:
         return Say.STOP, ""
-    if is_same_person(person.name, incident.opened_by):
-        return Say.DENY, "You opened this incident: somebody else must approve its plan."
+    if any(is_same_person(person.name, name) for name in incident.asked_by):
+        return Say.DENY, "You asked for this: somebody else must approve the plan."
     return Say.DECIDE, ""
 
 

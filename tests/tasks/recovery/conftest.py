@@ -18,6 +18,7 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from deployments.lab import side_tables
 from deployments.lab.dataset import Row, rows
 from deployments.lab.environment import PROJECT
 from deployments.lab.patient import set_up
@@ -30,10 +31,13 @@ from tasks.clients.object_store import ObjectStore
 from tasks.domain.backups import Backup
 from tasks.domain.carry_over import WritersHead
 from tasks.domain.ledger import NoteSigner, Trust
+from tasks.domain.reconciled import Reconciled
 from tasks.domain.restore import database_names
 from tasks.settings import StoreSettings
+from tasks.work.carry_over import carry_bulk
 from tasks.work.log_heads import Head, latest_head
 from tasks.work.log_store import DirectoryLog
+from tasks.work.reconciling_tables import reconcile_bulk
 from tasks.work.recovery import Site
 from tasks.work.restore import Restored, restore_beside
 from tasks.work.sealing import seal
@@ -109,6 +113,10 @@ class Patient:
     def restore(self) -> Restored:
         return restore_beside(self.site, self.backup, self.archive, self.head(), unfenced)
 
+    def reconcile(self) -> Reconciled:
+        carry_bulk(self.site, self.writers_head, unfenced)
+        return reconcile_bulk(self.site, BACKUP, unfenced)
+
     def writers_head(self, size: int = SIZE) -> WritersHead:
         return WritersHead(size, self.genuine[size - 1].leaf)
 
@@ -125,6 +133,7 @@ class Patient:
             "origin": ORIGIN,
             "binaries": str(binaries()),
             "size": SIZE,
+            "backup_size": BACKUP,
             "leaf": self.genuine[SIZE - 1].leaf.hex(),
             "archive": str(self.archive),
             "backup": asdict(self.backup) | {"taken_at": str(self.backup.taken_at)},
@@ -181,6 +190,8 @@ def _load(postgres: PostgresServer, lines: Sequence[Row]) -> None:
     with postgres.connect("rlhf_audit") as connection, connection.cursor().copy(copy_in) as copy:
         for row in lines:
             copy.write_row(row)
+    with postgres.connect("rlhf_audit") as connection:
+        side_tables.derive(connection, lines[0].seq, lines[-1].seq + 1)
 
 
 @pytest.fixture

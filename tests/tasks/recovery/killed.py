@@ -14,6 +14,7 @@ from tasks.domain.restore import database_names
 from tasks.work.carry_over import carry_bulk
 from tasks.work.log_heads import latest_head
 from tasks.work.log_store import DirectoryLog
+from tasks.work.reconciling_tables import reconcile_bulk
 from tasks.work.recovery import Site
 from tasks.work.restore import restore_beside
 from tasks.work.swap import swap
@@ -60,6 +61,8 @@ def main() -> None:
             restore_beside(site, backup, Path(job["archive"]), head, fence)
         case "carry":
             carry_bulk(site, ask, fence)
+        case "reconcile":
+            reconcile_bulk(site, job["backup_size"], fence)
         case "swap":
             swap(site, ask, fence)
 

@@ -7,13 +7,16 @@ from pathlib import Path
 
 import pytest
 
+from tasks.clients.errors import NotFound
 from tasks.clients.object_store import ObjectStore
-from tasks.domain.backups import Backup
+from tasks.domain.backups import Backup, Format
 from tasks.domain.errors import BadInput, NotProven
 from tasks.domain.ledger import NoteSigner, sign_note
-from tasks.domain.restore import choose_backup
 from tasks.settings import StoreSettings
-from tasks.work.backups import fetch_backup, list_backups
+from tasks.work.backup_places import StorePlace
+from tasks.work.catalogue import look_at
+from tasks.work.fetching import fetch
+from tests.builders import newest
 from tests.tasks.recovery.conftest import BACKUP, SIGNED, SIGNER, Patient
 
 pytestmark = pytest.mark.components
@@ -32,6 +35,7 @@ class Shelf:
 
     def __init__(self, store: ObjectStore, bucket: str, prefix: str) -> None:
         self.store, self.bucket, self.prefix = store, bucket, prefix
+        self.place = StorePlace(store, bucket, prefix)
 
     def put(
         self,
@@ -50,7 +54,7 @@ class Shelf:
         return key
 
     def listed(self) -> dict[str, Backup]:
-        found = list_backups(self.store, self.bucket, self.prefix, [SIGNER.verifier])
+        found = look_at(self.place, [SIGNER.verifier])
         return {each.key.removeprefix(self.prefix): each for each in found}
 
 
@@ -61,13 +65,13 @@ def shelf(store: ObjectStore, store_settings: StoreSettings, prefix: str) -> She
 
 def test_good_backups_are_listed_and_the_newest_signed_one_is_chosen(shelf: Shelf) -> None:
     shelf.put("a", b"PGDMP old", 1_000)
-    newest = shelf.put("b", b"PGDMP new", 2_000)
+    key = shelf.put("b", b"PGDMP new", 2_000)
     shelf.put("c", b"PGDMP newer than the head", 9_000)
 
     listed = shelf.listed()
 
     assert [each.unusable for each in listed.values()] == ["", "", ""]
-    assert choose_backup(listed.values(), SIGNED).key == newest
+    assert newest(listed.values(), SIGNED).key == key
 
 
 def test_backups_that_nothing_vouches_for_are_listed_with_the_reason(shelf: Shelf) -> None:
@@ -84,11 +88,11 @@ def test_backups_that_nothing_vouches_for_are_listed_with_the_reason(shelf: Shel
 
     assert "expected a signature" in listed.pop("forged.dump")
     assert "expected 5 bytes" in listed.pop("resized.dump")
-    assert "no signed manifest" in listed.pop("bare.dump")
     assert "dump is missing" in listed.pop("alone.dump.manifest")
-    assert "not a .dump" in listed.pop("old.sql.gpg")
+    assert "not a backup that is known here" in listed.pop("old.sql.gpg")
     assert "bad manifest" in listed.pop("odd.dump")
-    assert listed == {}
+    assert listed == {"bare.dump": ""}
+    assert [each.key for each in shelf.listed().values() if each.trusted] == []
 
 
 def test_a_manifest_of_another_file_vouches_for_nothing(shelf: Shelf) -> None:
@@ -105,15 +109,13 @@ def test_a_dump_is_fetched_once_and_found_again(shelf: Shelf, tmp_path: Path) ->
     backup = shelf.listed()["a.dump"]
     directory = tmp_path / "scratch"
 
-    archive = fetch_backup(shelf.store, shelf.bucket, backup, directory)
+    archive = fetch(backup, directory, places=[shelf.place])
 
     assert archive.read_bytes() == b"PGDMP content"
     assert directory.stat().st_mode & 0o777 == 0o700
-    assert fetch_backup(shelf.store, shelf.bucket, backup, directory) == archive
+    assert fetch(backup, directory, places=[shelf.place]) == archive
     archive.write_bytes(b"PGDMP altered")
-    assert fetch_backup(shelf.store, shelf.bucket, backup, directory).read_bytes() == (
-        b"PGDMP content"
-    )
+    assert fetch(backup, directory, places=[shelf.place]).read_bytes() == (b"PGDMP content")
     assert [each.name for each in directory.iterdir()] == [archive.name]
 
 
@@ -123,36 +125,50 @@ def test_other_bytes_than_the_manifest_promises_are_corrupt(shelf: Shelf, tmp_pa
     assert backup.unusable == ""
 
     with pytest.raises(NotProven, match="backup corrupt"):
-        fetch_backup(shelf.store, shelf.bucket, backup, tmp_path)
+        fetch(backup, tmp_path, places=[shelf.place])
 
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_dump_of_another_format_is_refused_whatever_its_name(
-    shelf: Shelf, tmp_path: Path
-) -> None:
+def test_a_signed_dump_of_another_format_is_what_its_content_says(shelf: Shelf) -> None:
     shelf.put("a", b"--\n-- PostgreSQL database dump\n--\n")
 
-    with pytest.raises(NotProven, match="found plain SQL"):
-        fetch_backup(shelf.store, shelf.bucket, shelf.listed()["a.dump"], tmp_path)
+    listed = shelf.listed()["a.dump"]
+
+    assert (listed.trusted, listed.unusable, listed.format) == (True, "", Format.PLAIN)
+
+
+def test_nothing_beside_a_signed_dump_of_no_format_makes_it_one(shelf: Shelf) -> None:
+    shelf.put("a", b"hello")
+
+    assert "not a backup that is known here" in shelf.listed()["a.dump"].unusable
 
 
 def test_an_unusable_backup_or_a_key_outside_is_not_fetched(shelf: Shelf, tmp_path: Path) -> None:
     bad = Backup("database/x.dump", unusable="no signed manifest beside it")
     with pytest.raises(NotProven, match="no signed manifest"):
-        fetch_backup(shelf.store, shelf.bucket, bad, tmp_path)
+        fetch(bad, tmp_path, places=[shelf.place])
 
-    outside = Backup("database/../x.dump", 1, "ab" * 32, 0, AT)
+    outside = Backup(f"{shelf.prefix}../x.dump", 1, "ab" * 32, 0, AT)
     with pytest.raises(BadInput, match="outside"):
-        fetch_backup(shelf.store, shelf.bucket, outside, tmp_path)
+        fetch(outside, tmp_path, places=[shelf.place])
+
+
+def test_a_backup_of_a_place_that_is_not_configured_is_not_fetched(
+    shelf: Shelf, tmp_path: Path
+) -> None:
+    elsewhere = Backup(f"{shelf.prefix}a.dump", 1, "ab" * 32, 0, AT, root="another-bucket")
+
+    with pytest.raises(NotFound, match="is none"):
+        fetch(elsewhere, tmp_path, places=[shelf.place])
 
 
 def test_the_real_dump_is_restored_from_the_object_store(
     patient: Patient, shelf: Shelf, tmp_path: Path
 ) -> None:
     shelf.put("real", patient.archive.read_bytes())
-    patient.backup = choose_backup(shelf.listed().values(), SIGNED)
-    patient.archive = fetch_backup(shelf.store, shelf.bucket, patient.backup, tmp_path)
+    patient.backup = newest(shelf.listed().values(), SIGNED)
+    patient.archive = fetch(patient.backup, tmp_path, places=[shelf.place])
 
     restored = patient.restore()
 

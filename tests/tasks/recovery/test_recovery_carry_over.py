@@ -55,6 +55,26 @@ def test_the_bulk_leaves_the_newest_rows_to_the_last_step(patient: Patient) -> N
     assert patient.stored(NAMES.scratch) == patient.expected(0, SIZE - 16)
 
 
+def test_a_record_that_stands_in_a_row_which_the_bulk_has_passed_is_found(
+    patient: Patient,
+) -> None:
+    passed = SIZE - 16
+    patient.hurt("DELETE FROM audit_records WHERE seq IN (%s, %s)", passed - 2, passed)
+    patient.hurt("UPDATE audit_records SET seq = seq - 1 WHERE seq = %s", passed - 1)
+    late = patient.genuine[passed]
+    patient.hurt(
+        "INSERT INTO audit_records (seq, record, leaf) VALUES (%s, %s, %s)",
+        *(passed - 1, late.record, late.leaf),
+    )
+
+    stored = recovered(patient, patient.writers_head())
+
+    assert [row for row in stored if row[0] != passed - 2] == [
+        row for row in patient.expected() if row[0] != passed - 2
+    ]
+    assert [(each.first, each.count) for each in losses_of(patient.site).lost] == [(passed - 2, 1)]
+
+
 def test_damage_in_the_tail_costs_exactly_the_damaged_rows(patient: Patient) -> None:
     patient.hurt("UPDATE audit_records SET record = 'x' WHERE seq = 2700")
     patient.hurt("DELETE FROM audit_records WHERE seq IN (2800, 2801, 2999)")

@@ -34,6 +34,10 @@ from tests.tasks.recovery.conftest import (
 
 pytestmark = pytest.mark.components
 
+CLOSING, RENAMING = 6, 7
+"""The swap's fences once everything so far was carried over: before them two looks at other tables,
+the mark on production, the last records and the last look."""
+
 
 class Writer:
     """The API's own appender at about 200 records a second; remembers what it was told."""
@@ -178,6 +182,8 @@ def test_a_writer_that_goes_on_all_the_time_loses_nothing_it_was_told(
     }
     assert lost == {2700}
     assert {seq for seq, leaf in writer.receipts.items() if stored[seq] != leaf} == set()
+    assert swapped.other_tables.contradictions == {}  # written with the log, they came with it
+    assert swapped.other_tables.not_carried == 0
     assert swapped.outage_seconds is not None
     assert swapped.outage_seconds < 1
     verdict = verify_table(
@@ -225,13 +231,14 @@ def test_a_superusers_session_stops_the_swap_before_anything_changes(patient: Pa
 
 def test_a_superuser_who_comes_in_between_undoes_the_swap(patient: Patient) -> None:
     patient.restore()
+    patient.reconcile()
     sessions: list[psycopg.Connection] = []
     fences = 0
 
     def fence() -> None:
         nonlocal fences
         fences += 1
-        if fences == 3:  # the lock is held, production is about to be closed
+        if fences == CLOSING:  # the writers wait
             sessions.append(patient.servers.postgres.connect(NAMES.production))
 
     with pytest.raises(Denied, match="superuser"):
@@ -249,17 +256,18 @@ def test_a_superuser_who_comes_in_between_undoes_the_swap(patient: Patient) -> N
     assert patient.stored() == patient.expected()
 
 
-@pytest.mark.parametrize("point", range(1, 6))
+@pytest.mark.parametrize("point", range(1, RENAMING + 1))
 def test_a_swap_killed_before_any_change_is_done_once_by_the_next_call(
     patient: Patient, point: int
 ) -> None:
     patient.hurt("DELETE FROM audit_records WHERE seq IN (7, 2750)")
     patient.restore()
+    patient.reconcile()
 
     assert patient.killed("swap", deadly=point)
 
     closed = not doors(patient)[NAMES.production]
-    assert closed is (point == 5)  # the bulk, the mark, the last rows, closing, then the renames
+    assert closed is (point == RENAMING)
     _assert_done_once(patient)
 
 
@@ -299,12 +307,13 @@ def test_a_kill_after_production_was_closed_is_opened_and_finished(patient: Pati
 
 def test_a_late_holder_leaves_production_to_the_newer_one(patient: Patient) -> None:
     patient.restore()
+    patient.reconcile()
     fences = 0
 
     def fence() -> None:
         nonlocal fences
         fences += 1
-        if fences == 5:  # production is closed, the renames come next
+        if fences == RENAMING:  # production is closed
             raise LockLost("a newer holder")
 
     with pytest.raises(LockLost):
@@ -424,17 +433,18 @@ def test_newly_signed_rows_that_are_nowhere_stop_the_swap_before_production_is_t
 
 def test_a_seal_while_writers_stand_still_begins_the_swap_again(patient: Patient) -> None:
     patient.restore()
+    patient.reconcile()
     fences = 0
 
     def fence() -> None:
         nonlocal fences
         fences += 1
-        if fences == 4:  # the writers wait, production is about to be closed
+        if fences == CLOSING:  # the writers wait
             sealed_further(patient)
 
     swap(patient.site, patient.writers_head, fence)
 
-    assert fences > 5
+    assert fences > RENAMING
     verdict = verdict_of(patient)
     assert (verdict.status, verdict.signed) == (Status.VERIFIED, SIZE)
     assert patient.stored() == patient.expected()
@@ -478,12 +488,13 @@ def test_an_admin_connection_that_drops_in_the_middle_leaves_production_open(
     patient: Patient,
 ) -> None:
     patient.restore()
+    patient.reconcile()
     fences = 0
 
     def fence() -> None:
         nonlocal fences
         fences += 1
-        if fences == 5:  # production is closed, the renames come next
+        if fences == RENAMING:  # production is closed
             assert not doors(patient)[NAMES.production]
             patient.servers.admin(
                 "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
@@ -493,7 +504,7 @@ def test_an_admin_connection_that_drops_in_the_middle_leaves_production_open(
     with pytest.raises(Transient):
         swap(patient.site, patient.writers_head, fence)
 
-    assert fences > 5
+    assert fences > RENAMING
     assert doors(patient) == {NAMES.production: True, NAMES.scratch: True}
     assert comment_of(patient, NAMES.production) == "the audit trail"
     assert patient.stored() == patient.expected()
@@ -501,12 +512,13 @@ def test_an_admin_connection_that_drops_in_the_middle_leaves_production_open(
     assert in_service(patient)
 
 
-@pytest.mark.parametrize("point", [4, 5], ids=["before-closing", "before-renaming"])
+@pytest.mark.parametrize("point", [CLOSING, RENAMING], ids=["closing", "renaming"])
 @pytest.mark.parametrize("name", [NAMES.production, NAMES.scratch])
 def test_a_thawed_holder_renames_and_closes_no_other_database_under_the_name(
     patient: Patient, point: int, name: str
 ) -> None:
     patient.restore()
+    patient.reconcile()
     fences = 0
 
     def fence() -> None:

@@ -2,7 +2,7 @@
 
 Run as a script, without the packages of any environment:
 
-    python -I -S child.py PARENT_PID UID|- SIGNAL REGISTRY COMMAND...
+    python -I -S launcher.py PARENT_PID UID|- SIGNAL REGISTRY COMMAND...
 
 Why a wrapper and not `preexec_fn`: that runs Python in a forked copy of a process with threads,
 which may dead-lock. The line in the registry is written before the program runs, so whoever finds
@@ -43,7 +43,7 @@ def _become(parent: int, uid: str, signal_number: int, registry: str, command: l
     if ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0) != 0:
         sys.exit("expected prctl(PR_SET_PDEATHSIG) to work, found an error")
     if os.getppid() != parent:  # it died before we could ask for the signal
-        sys.exit("the lab is gone")
+        sys.exit("the process that started this one is gone")
     os.execv(command[0], command)  # noqa: S606  no shell is the point
 
 

@@ -1,0 +1,89 @@
+"""Scenarios: a fault, the lab that it needs, what people do about it, and how it is judged."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from deployments.lab import expectations
+from deployments.lab.expectations import Check, Situation
+from deployments.lab.faults import FAULTS, Fault
+from deployments.lab.on_call import OnCall
+from tasks.domain.facts import Fact, FactKind
+from tasks.domain.recovery_target import Target, TargetKind
+
+_SMALL, _GROWN = 40, 1024  # megabytes of disk: enough for evidence, and enough for everything
+_RECORDS_PER_MEGABYTE = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Scenario:
+    """One of `runbook demo --list`.
+
+    `options`: what it changes of the lab's options. `act`: what the on-call engineer does when a
+    fact of the incident is journaled; approving is not among it. `expect`: what must be true of
+    this scenario, beside what must be true of each.
+    """
+
+    fault: Fault
+    options: Mapping[str, Any] = field(default_factory=dict)
+    act: Callable[[OnCall, Fact], None] = lambda *_: None
+    expect: Callable[[Situation], list[Check]] = lambda _: []
+
+
+def ask_for_the_moment_before(on_call: OnCall, fact: Fact) -> None:
+    """A migration took more than the log: the engineer wants all tables as of just before it."""
+    if fact.kind is FactKind.ALERT_RECEIVED and on_call.wanted is None:
+        target = Target(TargetKind.TIME, time=on_call.damage.at)
+        on_call.ask(target, "a migration has deleted tables: everything as of just before it")
+
+
+def make_room(on_call: OnCall, fact: Fact) -> None:
+    """The response has stopped for want of room: the engineer enlarges the disk and asks again."""
+    disk = on_call.lab.small_disk
+    if disk is not None and on_call.room_at is None and expectations.is_want_of_room(fact):
+        disk.grow(_GROWN)
+        on_call.room_at = datetime.now(UTC)
+        target = Target(TargetKind.BEFORE_DAMAGE)
+        on_call.ask(target, "the disk is larger now: go on with the restore")
+
+
+def options_for(scenario: Scenario, records: int) -> Mapping[str, Any]:
+    """What the scenario changes of the lab's options, for a log of this size."""
+    small = scenario.options.get("small_disk", 0)
+    if not small:
+        return scenario.options
+    return {**scenario.options, "small_disk": small + records // _RECORDS_PER_MEGABYTE}
+
+
+def _of(name: str, **more: Any) -> Scenario:  # noqa: ANN401  the fields of Scenario
+    return Scenario(FAULTS[name], **more)
+
+
+SCENARIOS = {
+    scenario.fault.name: scenario
+    for scenario in (
+        _of("tampered-records"),
+        _of(
+            "tampered-and-backed-up",
+            options={"checked_per_second": 0},
+            expect=expectations.of_bad_backups,
+        ),
+        _of("table-dropped"),
+        _of("corrupt-backup", expect=expectations.of_bad_backups),
+        _of(
+            "missing-wal",
+            options={"archiving": True},
+            act=ask_for_the_moment_before,
+            expect=expectations.of_missing_wal,
+        ),
+        _of(
+            "disk-full",
+            options={"small_disk": _SMALL},
+            act=make_room,
+            expect=expectations.of_full_disk,
+        ),
+        _of("segments-deleted", expect=expectations.of_deleted_objects),
+        _of("bucket-versions-deleted", expect=expectations.of_deleted_objects),
+    )
+}
