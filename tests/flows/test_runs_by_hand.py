@@ -10,7 +10,12 @@ from tests.flows.responding import Responding
 
 pytestmark = pytest.mark.flows
 
-_ASKED: dict[str, set[str]] = {"integrity": {"full"}, "sealing": set()}
+_ASKED: dict[str, set[str]] = {
+    "integrity": {"full"},
+    "sealing": set(),
+    "restore-drill": {"choice"},
+    "audit-log-recovery": {"source"},
+}
 
 
 @pytest.mark.slow
