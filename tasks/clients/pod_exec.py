@@ -130,7 +130,7 @@ def _connected(
     socket = websocket.WebSocket(sslopt=_tls(configuration))
     try:
         with _translated(pod):
-            socket.connect(  # type: ignore[no-untyped-call]
+            socket.connect(  # type: ignore[no-untyped-call]  # untyped, as all of this package
                 _address(str(configuration.host), pod, command),
                 timeout=cluster.timeout_seconds,
                 header=[f"authorization: {authorization}"] if authorization else [],

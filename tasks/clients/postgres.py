@@ -48,7 +48,7 @@ def translate(error: psycopg.Error, doing: str) -> ClientError:
     libpq reports a failed login without a SQLSTATE, so there its message decides. DETAIL, CONTEXT
     and HINT are left out, and the value that a type refuses: they quote rows.
     """
-    text = _without_rows(error)
+    text = without_rows(error)
     if isinstance(error, psycopg.OperationalError) and error.sqlstate is None:
         if any(mark in text for mark in _REFUSED_LOGINS):
             return Denied(f"{doing}: PostgreSQL refused the login: {text}")
@@ -152,7 +152,7 @@ def lock_against_writers(
     )
 
 
-def _without_rows(error: psycopg.Error) -> str:
+def without_rows(error: psycopg.Error) -> str:
     """The error's first message, bounded; of what is wrong with a value, not the value."""
     text = " ".join((error.diag.message_primary or _BESIDES.split(str(error))[0]).split())
     if (error.sqlstate or "").startswith(_DATA_EXCEPTION) and '"' in text:

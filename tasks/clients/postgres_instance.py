@@ -306,7 +306,7 @@ def unstarted(
     instance = Instance(home, programs, {**_FAST, **(settings or {}), **private}, limits)
     try:
         yield instance
-    except Exception as error:
+    except Exception as error:  # of any kind may follow from the instance that was stopped
         with suppress(Transient):  # what went wrong before is the news
             instance.close()
         if instance.exceeded():

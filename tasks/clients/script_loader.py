@@ -8,7 +8,7 @@ been changed behind our back (time limits) is set again before each statement.
 import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -16,7 +16,7 @@ from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
-from tasks.clients.errors import Malformed, Transient
+from tasks.clients.errors import ClientError, Malformed, Transient
 from tasks.domain.dump_statements import Action, connected, excerpt, judge
 from tasks.domain.errors import BadInput, NotProven
 from tasks.domain.sql_script import Command, Data, DataEnd, Piece, Script, Statement
@@ -67,7 +67,7 @@ def load_script(script: Script, target: Target, told: Callable[[int], None] | No
     with (
         _connected(target.owner) as owner,
         _connected(target.superuser) as superuser,
-        _deadline(owner, target.seconds) as late,
+        _deadline(owner, target) as late,
     ):
         loader = _Loader(target, owner, superuser, told)
         try:
@@ -89,16 +89,23 @@ def _connected(dsn: str) -> Iterator[Connection[TupleRow]]:
 
 
 @contextmanager
-def _deadline(connection: Connection[TupleRow], seconds: float) -> Iterator[threading.Event]:
-    """Cancel whatever runs when the time is over: code in the dump may switch time limits off."""
+def _deadline(connection: Connection[TupleRow], target: Target) -> Iterator[threading.Event]:
+    """End what runs when the time is over: code in the dump may switch time limits off.
+
+    It may catch a cancellation as well, so that is asked for once and then the session is ended.
+    """
     late, over = threading.Event(), threading.Event()
+    session = connection.info.backend_pid
 
     def watch() -> None:
-        if over.wait(seconds):
+        if over.wait(target.seconds):
             return
         late.set()
-        while not over.wait(1.0):
+        with suppress(psycopg.Error):
             connection.cancel_safe(timeout=5)
+        while not over.wait(1.0):
+            with suppress(ClientError), _connected(target.superuser) as admin:
+                admin.execute("SELECT pg_terminate_backend(%s)", (session,))
 
     watcher = threading.Thread(target=watch, name="load-deadline", daemon=True)
     watcher.start()
@@ -126,6 +133,7 @@ class _Loader:
         self._bound = f"SET statement_timeout = {round(target.statement_seconds * 1000)}"
         self._database: str | None = None  # that the script is connected to; None: it did not say
         self._databases: set[str] = set()
+        self._elsewhere = 0  # statements for another database of a dump that is of one
 
     def load(self, script: Script) -> None:
         pieces = script.pieces()
@@ -135,12 +143,18 @@ class _Loader:
                     with _at(line):
                         self._change_database(connected(text), script)
                 case Statement() if self._is_elsewhere(script):
+                    self._elsewhere += not script.is_cluster
                     if piece.takes_data:
                         _skip_data(pieces)
                 case Statement():
                     self._carry_out(piece, pieces)
                 case Data() | DataEnd():  # a COPY consumes its own
                     raise AssertionError("data without its COPY")
+        if self._elsewhere:
+            self.done.note(
+                f"{self._elsewhere} statements for database 'postgres' are left out: the dump "
+                f"changes to it, and only {self._target.database!r} is restored"
+            )
         if script.is_cluster:
             others = self._databases - {self._target.database}
             if others == self._databases:
@@ -276,14 +290,14 @@ def _listed(names: set[str]) -> str:
 
 
 def _words(error: psycopg.Error) -> str:
-    """PostgreSQL's message in one line, without the data that it quotes in its details."""
-    text = error.diag.message_primary or str(error)
-    return " ".join(text.split())[:200]
+    """PostgreSQL's message in one line, without data of rows."""
+    return postgres.without_rows(error)[:200]
 
 
 def _failed(statement: Statement, error: psycopg.Error) -> Malformed:
     context = (error.diag.context or "").splitlines()
-    place = f" ({context[0][:80]})" if context and context[0].startswith("COPY ") else ""
+    copied = context[0].partition(': "')[0] if context else ""  # what follows is the row or value
+    place = f" ({copied[:80]})" if copied.startswith("COPY ") else ""
     return Malformed(
         f"line {statement.line}: expected {excerpt(statement.text)!r} to succeed, found: "
         f"{_words(error)}{place}: choose another backup; production is untouched"

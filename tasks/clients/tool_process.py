@@ -30,6 +30,8 @@ _LOOK_SECONDS = 0.5
 _MEMORY_MB = 4096  # address space: libraries and threads count, and a large table of contents
 _COMPLAINTS_MB = 16
 _WHY = re.compile(r"\b(?:error|fatal|warning|detail|hint):", re.IGNORECASE)
+_ROW = re.compile(r"\s*(?:pg_\w+: )?(?:detail|context|hint|command was|query was):", re.IGNORECASE)
+_VALUE = re.compile(r": \".*")  # a type complains of what it cannot read by quoting it
 _TRANSIENT = ("could not connect", "connection to server", "server closed the connection")
 _DAMAGED = (
     "does not appear to be a valid archive",
@@ -195,8 +197,9 @@ def _lines_until(process: subprocess.Popen[bytes], until: float) -> Iterator[str
 
 
 def failure(program: str, status: int, complaint: str) -> ClientError:
-    """Our error for what a program complained of before it ended."""
-    text = " ".join(complaint.split())[:_EXCERPT]
+    """Our error for what a program complained of before it ended, without data of rows."""
+    kept = [_VALUE.sub(': "..."', line) for line in complaint.splitlines() if not _ROW.match(line)]
+    text = " ".join(" ".join(kept).split())[:_EXCERPT]
     message = f"expected {program} to succeed, found status {status}: {text}"
     if any(mark in complaint for mark in _DAMAGED):
         return Malformed(f"{message}; choose another backup")

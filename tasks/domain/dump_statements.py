@@ -126,14 +126,15 @@ _CONNECT = re.compile(
     rf"\\connect\s+(?:-reuse-previous=on\s+\"dbname='((?:[^'\\]|\\.)*)'\"|({_NAME}))\Z"
 )
 _ALLOWED = re.compile(r"\\(?:un)?restrict\s+[A-Za-z0-9]{1,128}\Z")
-_HEAD = 4000  # characters that the kind of a statement is told by
+_HEAD, _TAIL = 4000, 1000  # bytes that the kind of a statement is told by
+_VALUES = re.compile(rb"\bVALUES\b", re.IGNORECASE)
 _EXCERPT = 60
 
 
 def judge(statement: bytes) -> Judgement:
     """What to do with a statement (without comments and semicolon, as `sql_script` cuts it)."""
-    whole = statement if statement[:6].upper() == b"SELECT" else statement[:_HEAD]
-    text = whole.decode("utf-8", errors="replace")
+    told_by = statement if statement[:6].upper() == b"SELECT" else _head_of(statement)
+    text = told_by.decode("utf-8", errors="replace")
     if found := _EXTENSION.match(text):
         name = _unquoted(found[2])
         what = f"the extension {name[:63]!r}"
@@ -164,9 +165,18 @@ def connected(command: bytes) -> str | None:
     )
 
 
+def _head_of(statement: bytes) -> bytes:
+    """Its beginning; of a COPY with many columns its end too, where it says what it reads."""
+    head = statement[:_HEAD]
+    if len(statement) > _HEAD and statement[:5].upper() == b"COPY ":
+        head += b" " + statement[max(_HEAD, len(statement) - _TAIL) :]
+    return head
+
+
 def excerpt(statement: bytes) -> str:
-    """The statement's beginning, printable and on one line."""
-    text = " ".join(statement[: _EXCERPT * 2].decode("utf-8", errors="replace").split())
+    """The statement's beginning, printable and on one line; of an INSERT no value of a row."""
+    begin = _VALUES.split(statement[: _EXCERPT * 2], maxsplit=1)[0]
+    text = " ".join(begin.decode("utf-8", errors="replace").split())
     return "".join(each if each.isprintable() else "?" for each in text)[:_EXCERPT]
 
 

@@ -9,6 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 _NAMED = 8
+_BINDING = frozenset({"check", "foreign key"})
+"""What can refuse rows: harmless by itself, and yet a way to stop every writer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +39,16 @@ class Reference:
     source: str = ""
 
     def accepts(self, item: Item) -> bool:
-        """Whether it may stay."""
-        return item.safe or (item.kind, item.identity, item.definition) in self.known
+        """Whether it may stay: what is known just so, and what is safe and contradicts nothing.
+
+        A table that is known has all that binds it in what is known; another's comes with it.
+        """
+        if (item.kind, item.identity, item.definition) in self.known:
+            return True
+        if not item.safe or self.altered(item):
+            return False
+        table = item.identity.rpartition(" ON ")[2]
+        return item.kind not in _BINDING or ("table", table, "") not in self.known
 
     def altered(self, item: Item) -> bool:
         """Whether something of that name is known, but not so."""

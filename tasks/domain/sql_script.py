@@ -28,7 +28,9 @@ _TOKEN = re.compile(
 )
 _COMMENT = re.compile(rb"/\*|\*/")
 _ROUTINE = re.compile(rb"\s*CREATE\s+(?:OR\s+REPLACE\s+)?(?:FUNCTION|PROCEDURE)\b", re.IGNORECASE)
-_COPY = re.compile(rb"\s*COPY\s.*\sFROM\s+STDIN\b[^']*\Z", re.IGNORECASE | re.DOTALL)
+_COPY = re.compile(rb"\s*COPY\s", re.IGNORECASE)
+_FROM_STDIN = re.compile(rb"\sFROM\s{1,9}STDIN\b[^']*\Z", re.IGNORECASE)
+_COPY_END = 1024  # what follows FROM STDIN is a few options; text of any length is not searched
 _MARKED = re.compile(rb"\\\.\r?(?:\n.*)?", re.DOTALL)
 _GATHERED = 1024 * 1024
 _MARK = 4  # bytes of the longest end mark
@@ -190,8 +192,7 @@ class _Cutter:
 
     def __init__(self) -> None:
         self.rest = b""
-        self._parts: list[bytes] = []
-        self._size = 0
+        self._text = bytearray()  # not a list: a hostile file may have a token at each byte
         self._begun = 0
         self._open = b""  # the quote, dollar quote or "/*" that is open
         self._depth = 0  # of comments
@@ -217,7 +218,7 @@ class _Cutter:
                     self._add(b"\n", line)
                     return
                 case "meta":
-                    if self._parts:
+                    if self._text:
                         raise BadInput(
                             f"line {line}: expected no backslash inside a statement, found one"
                         )
@@ -225,14 +226,14 @@ class _Cutter:
                     return
                 case "end" if not self._parens and not self._blocks:
                     self.rest = text[at:]
-                    if self._parts:
+                    if self._text:
                         yield self._statement()
                 case kind:
                     self._track(kind or "", token.group(), line)
 
     def close(self, line: int) -> None:
         """The end of the file; nothing may be open."""
-        if self._open or self._parts:
+        if self._open or self._text:
             raise BadInput(
                 f"line {self._begun or line}: expected the end of a statement, found the end of "
                 "the file: it was cut off"
@@ -249,7 +250,7 @@ class _Cutter:
                 self._open = b"E'"
             case "paren":
                 self._parens = max(0, self._parens + (1 if token == b"(" else -1))
-            case "block" if self._parts and _ROUTINE.match(self._parts[0]):
+            case "block" if _ROUTINE.match(self._text):
                 closes = token.lower() == b"end"
                 opens = token.lower() == b"begin" or self._blocks > 0
                 self._blocks = max(0, self._blocks - 1) if closes else self._blocks + opens
@@ -283,18 +284,26 @@ class _Cutter:
         return len(text)
 
     def _add(self, text: bytes, line: int) -> None:
-        if not self._parts:
+        if not self._text:
             text = text.lstrip()
             if not text:
                 return
             self._begun = line
-        self._size += len(text)
-        if self._size > STATEMENT_LIMIT:
+        self._text += text
+        if len(self._text) > STATEMENT_LIMIT:
             raise BadInput(f"line {self._begun}: expected a statement of at most 64 MB")
-        self._parts.append(text)
 
     def _statement(self) -> Statement:
-        text = b"".join(self._parts).rstrip()
+        text = bytes(self._text).rstrip()
         begun = self._begun
-        self._parts, self._size, self._begun, self._blocks = [], 0, 0, 0
-        return Statement(begun, text, _COPY.match(text) is not None)
+        self._text.clear()
+        self._begun = self._blocks = 0
+        return Statement(begun, text, _reads_stdin(text))
+
+
+def _reads_stdin(statement: bytes) -> bool:
+    """Whether data follow the statement: COPY ... FROM STDIN and perhaps options without quotes."""
+    return (
+        _COPY.match(statement) is not None
+        and _FROM_STDIN.search(statement[-_COPY_END:]) is not None
+    )

@@ -48,7 +48,7 @@ def newest_acknowledged(api: ApiSettings) -> datetime | None:
     except ClientError:
         return None
     try:
-        at = datetime.fromisoformat(shown[0]["timestamp"])  # type: ignore[index]
+        at = datetime.fromisoformat(shown[0]["timestamp"])  # type: ignore[index]  # caught below
     except (LookupError, TypeError, ValueError):
         return None
     return at if at.tzinfo is not None else None

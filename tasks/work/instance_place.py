@@ -21,6 +21,7 @@ from tasks.clients.instance_limits import RESERVE_BYTES
 from tasks.clients.leftovers import at_work_in, end
 from tasks.clients.server_user import server_uid
 from tasks.domain.errors import Refused
+from tasks.work.scratch import locked, unheld
 
 _NAME_LIMIT = 16  # a socket's path has 108 bytes in all
 _GONE_SECONDS = 10.0
@@ -34,7 +35,7 @@ def instance_place(name: str, *, disk_bytes: int = 1024**3) -> Iterator[Path]:
     cannot end. `name` is any text, for people who look there.
     """
     top = _top()
-    with _locked(top):  # nobody sweeps between making a directory and holding it
+    with locked(top):  # nobody sweeps between making a directory and holding it
         _sweep(top)
         _require_room(top, disk_bytes)
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower())[:_NAME_LIMIT].strip("-") or "instance"
@@ -75,27 +76,11 @@ def _top() -> Path:
     return top
 
 
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
-
-
 def _sweep(top: Path) -> None:
     """End and remove each use whose process has ended."""
-    for place in top.iterdir():
-        with suppress(OSError):  # its own end removes it at this moment
-            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                end(at_work_in(place), _GONE_SECONDS)
-                shutil.rmtree(place, ignore_errors=True)
-            finally:
-                os.close(descriptor)
+    for place in unheld(top.iterdir()):
+        end(at_work_in(place), _GONE_SECONDS)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _require_room(top: Path, needed: int) -> None:

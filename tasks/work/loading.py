@@ -163,7 +163,7 @@ class _Load:
         size = _size(source) * (_PACKED_GROWTH if packed else _GROWTH)
         free = shutil.disk_usage(self.directory).free - RESERVE_BYTES
         with (
-            instance_place("loading", disk_bytes=min(size + _LEAST_ROOM, free)) as place,
+            instance_place("loading", disk_bytes=size + _LEAST_ROOM) as place,
             throwaway(
                 place, binaries=self.binaries, limits=Limits(disk_bytes=max(free, _LEAST_ROOM))
             ) as instance,

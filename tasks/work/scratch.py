@@ -13,7 +13,7 @@ import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def private_scratch(incident: str) -> Iterator[Path]:
     """
     top = Path(tempfile.gettempdir()) / f"runbook-{os.getuid()}"
     _make_private(top)
-    with _locked(top):  # nobody sweeps between making a directory and holding it
+    with locked(top):  # nobody sweeps between making a directory and holding it
         _sweep(top)
         home = top / incident_suffix(incident)
         _make_private(home)
@@ -45,7 +45,7 @@ def private_scratch(incident: str) -> Iterator[Path]:
     finally:
         shutil.rmtree(use, ignore_errors=True)
         os.close(holding)
-        with _locked(top), suppress(OSError):  # another use of the same incident goes on
+        with locked(top), suppress(OSError):  # another use of the same incident goes on
             home.rmdir()
 
 
@@ -89,7 +89,8 @@ def _make_private(directory: Path) -> None:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
+def locked(directory: Path) -> Iterator[None]:
+    """Nobody else is inside with the same directory; others wait."""
     descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -98,16 +99,22 @@ def _locked(directory: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _sweep(top: Path) -> None:
-    """Remove each use whose process has ended."""
-    for use in top.glob("*/*"):
-        with suppress(OSError):  # its own end removes it at this moment
+def unheld(uses: Iterable[Path]) -> Iterator[Path]:
+    """Each use whose process has ended; nobody else has it while the caller looks at it."""
+    for use in uses:
+        with suppress(OSError):  # its own end removes it at this moment, or it is in use
             descriptor = os.open(use, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(use, ignore_errors=True)
+                yield use
             finally:
                 os.close(descriptor)
+
+
+def _sweep(top: Path) -> None:
+    """Remove each use whose process has ended."""
+    for use in unheld(top.glob("*/*")):
+        shutil.rmtree(use, ignore_errors=True)
     for home in top.iterdir():
         with suppress(OSError):  # not empty: in use
             home.rmdir()

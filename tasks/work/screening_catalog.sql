@@ -13,6 +13,8 @@ WITH schemas AS (
 ), trees (classid, objid, tree) AS (
     SELECT 'pg_attrdef'::regclass, oid, adbin::text FROM pg_attrdef
     UNION ALL
+    SELECT 'pg_type'::regclass, oid, typdefaultbin::text FROM pg_type WHERE typdefaultbin IS NOT NULL
+    UNION ALL
     SELECT 'pg_constraint'::regclass, oid, conbin::text FROM pg_constraint WHERE conbin IS NOT NULL
     UNION ALL
     SELECT 'pg_index'::regclass, indexrelid, concat(indexprs::text, indpred::text) FROM pg_index
@@ -72,8 +74,11 @@ WITH schemas AS (
     UNION ALL
     SELECT g.privilege_type, g.grantee, g.grantor, g.is_grantable,
            format('ROUTINE %%s', p.oid::regprocedure), p.proowner
-      FROM pg_proc p JOIN schemas s ON s.oid = p.pronamespace, aclexplode(p.proacl) g
-     WHERE g.grantee <> 0  -- everybody may run functions, unless somebody said otherwise
+      FROM pg_proc p JOIN schemas s ON s.oid = p.pronamespace,
+           aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) g
+     -- everybody may run functions, unless somebody said otherwise: that counts where they run
+     -- with their owner's rights
+     WHERE g.grantee <> 0 OR p.prosecdef
     UNION ALL
     SELECT g.privilege_type, g.grantee, g.grantor, g.is_grantable,
            format('TYPE %%s', format_type(t.oid, NULL)), t.typowner
@@ -140,6 +145,29 @@ SELECT 'default', format('%%s.%%I', r.name, a.attname),
               ELSE 'ALTER TABLE %%s ALTER COLUMN %%I DROP DEFAULT' END, r.name, a.attname)
   FROM pg_attrdef d JOIN relations r ON r.oid = d.adrelid
   JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum
+UNION ALL
+SELECT 'domain default', format_type(t.oid, NULL), pg_get_expr(t.typdefaultbin, 0),
+       NOT EXISTS (
+           SELECT FROM reaching u WHERE u.classid = 'pg_type'::regclass AND u.objid = t.oid),
+       format('ALTER DOMAIN %%s DROP DEFAULT', format_type(t.oid, NULL))
+  FROM pg_type t JOIN schemas s ON s.oid = t.typnamespace
+ WHERE t.typtype = 'd' AND t.typdefaultbin IS NOT NULL
+UNION ALL
+SELECT 'table', r.name, '', true, '' FROM relations r WHERE r.relkind IN ('r', 'p')
+UNION ALL  -- "$user" comes first in every search_path: a schema of that name stands before public
+SELECT 'schema', quote_ident(s.nspname), '', false, format('DROP SCHEMA %%I CASCADE', s.nspname)
+  FROM schemas s JOIN pg_roles o ON o.rolname = s.nspname
+UNION ALL
+SELECT 'inheritance', format('%%s ON %%s', c.name, p.name), '', false,
+       format('ALTER TABLE %%s NO INHERIT %%s', c.name, p.name)
+  FROM pg_inherits h JOIN relations c ON c.oid = h.inhrelid JOIN relations p ON p.oid = h.inhparent
+ WHERE NOT c.relispartition AND c.relkind IN ('r', 'p')
+UNION ALL
+SELECT 'foreign key', format('%%I ON %%s', c.conname, r.name), pg_get_constraintdef(c.oid),
+       c.confdeltype IN ('a', 'r') AND c.confupdtype IN ('a', 'r'),
+       format('ALTER TABLE %%s DROP CONSTRAINT %%I CASCADE', r.name, c.conname)
+  FROM pg_constraint c JOIN relations r ON r.oid = c.conrelid
+ WHERE c.contype = 'f' AND c.coninhcount = 0
 UNION ALL
 SELECT 'check', format('%%I ON %%s', c.conname, coalesce(r.name, format_type(c.contypid, NULL))),
        pg_get_constraintdef(c.oid),

@@ -16,7 +16,7 @@ from tasks.clients.kept_process import Bounds, printed, start_kept
 from tasks.clients.leftovers import runs
 from tasks.clients.postgres import connect
 from tasks.clients.postgres_instance import throwaway
-from tasks.clients.tool_process import output_of, run
+from tasks.clients.tool_process import failure, output_of, run
 from tasks.work.instance_place import instance_place
 from tasks.work.redumping import redump
 
@@ -152,3 +152,18 @@ def directory_archive(tmp_path: Path) -> Path:
             )
             connection.execute("INSERT INTO public.audit_records VALUES (1, 'r', 'l')")
         return redump(instance, instance.dsn("postgres"), place, tmp_path / "archive")
+
+
+def test_rows_that_a_program_quotes_are_in_no_error() -> None:
+    complaint = """pg_restore: error: could not execute query: ERROR:  duplicate key value
+DETAIL:  Key (m)=(alice@example.org) already exists.
+pg_restore: error: COPY failed for table "p": ERROR:  invalid input syntax for type integer: "alice"
+CONTEXT:  COPY p, line 1, column n: "alice"
+pg_restore: detail: Failing row contains (alice).
+Command was: INSERT INTO p VALUES ('alice');"""
+
+    found = str(failure("pg_restore", 1, complaint))
+
+    assert "alice" not in found
+    assert "duplicate key value" in found
+    assert 'table "p"' in found

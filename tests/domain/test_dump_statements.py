@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.domain.dump_statements import Action, connected, judge
+from tasks.domain.dump_statements import Action, connected, excerpt, judge
 from tasks.domain.errors import BadInput
 
 
@@ -102,3 +102,15 @@ def test_the_commands_that_pg_dump_writes_are_understood(
 def test_every_other_command_is_refused_unrun(command: str) -> None:
     with pytest.raises(BadInput, match="nothing of it was run"):
         connected(command.encode())
+
+
+def test_a_copy_is_told_by_its_end_however_many_columns_it_has() -> None:
+    columns = ", ".join(f"a_column_with_a_long_name_{number}" for number in range(300))
+    copy = f"COPY public.wide ({columns})".encode()
+
+    assert judge(copy + b" FROM stdin").action is Action.LOAD
+    assert judge(copy + b" FROM PROGRAM 'x'").action is Action.REFUSE
+
+
+def test_the_excerpt_of_an_insert_shows_no_value() -> None:
+    assert "alice" not in excerpt(b"INSERT INTO public.p VALUES ('alice', 'a')")

@@ -1,5 +1,6 @@
 """Cutting a plain dump as psql would, without psql."""
 
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -152,3 +153,14 @@ def test_a_dump_of_all_databases_is_whole_only_with_its_own_end() -> None:
 def test_any_bytes_are_cut_or_refused(body: bytes) -> None:
     with suppress(BadInput):
         assert all(each.line >= 5 for each in pieces(body) if isinstance(each, Statement))
+
+
+def test_a_statement_that_says_from_stdin_again_and_again_costs_no_more_than_its_length() -> None:
+    hostile = b"COPY t" + b" FROM STDIN" * 100_000 + b" ''"
+
+    began = time.process_time()
+    (found,) = pieces(hostile + b";\n", size=100_000)
+
+    assert isinstance(found, Statement)
+    assert not found.takes_data
+    assert time.process_time() - began < 2

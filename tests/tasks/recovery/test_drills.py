@@ -154,6 +154,7 @@ def test_a_row_that_a_failed_drill_met_is_quoted_to_nobody(
         result = drilling.drill(backup)
         assert (result.ending, result.during) == (Ending.FAILED, Phase.LOAD), result.reason
         assert "Canary" not in result.summary()
+        assert "Canary" not in str(result.as_json())
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped", "no archive", "empty"])

@@ -133,6 +133,24 @@ def test_code_that_runs_while_loading_has_no_rights(ward: Ward, tmp_path: Path, 
             ("CREATE TABLE public.t (a text DEFAULT query_to_xml('', true, true, '')::text);",),
             "default",
         ),
+        (
+            (
+                "CREATE DOMAIN public.d AS text DEFAULT pg_read_file('/etc/passwd');",
+                "CREATE TABLE public.t (a public.d);",
+            ),
+            "domain default public.d",
+        ),
+        (
+            (
+                "CREATE TABLE public.k (a int PRIMARY KEY);",
+                "CREATE TABLE public.t (a int REFERENCES public.k ON DELETE CASCADE);",
+            ),
+            "foreign key t_a_fkey ON public.t",
+        ),
+        (
+            (TABLE, "CREATE TABLE public.more () INHERITS (public.t);"),
+            "inheritance public.more ON public.t",
+        ),
         (("CREATE TABLE public.t (a int CHECK (pg_terminate_backend(a)));",), "check t_a_check"),
         (
             (
@@ -185,9 +203,9 @@ def test_what_nobody_knows_is_left_out_and_said(
 
     assert any(kind in note and "left out" in note for note in notes), notes
     left = read_reference(owner, timeout_seconds=5).known
-    assert {name for kind, name, _ in left if kind not in {"check", "default", "index"}} == {
-        "USAGE ON SCHEMA public TO PUBLIC"
-    }
+    assert {
+        name for kind, name, _ in left if kind not in {"check", "default", "index", "table"}
+    } == {"USAGE ON SCHEMA public TO PUBLIC"}
     with psycopg.connect(owner) as connection:
         assert connection.execute(
             "SELECT relpersistence FROM pg_class WHERE relname = 't'"
@@ -214,6 +232,97 @@ def test_what_production_has_stays_and_what_was_altered_goes(ward: Ward) -> None
     assert kept == []
     assert "function public.f() is left out: it is not as in production" in left
     assert any("production has what the restored database lacks" in note for note in left)
+
+
+def test_a_safe_default_or_check_that_was_altered_or_added_does_not_stay(ward: Ward) -> None:
+    production, _ = ward.take(script("CREATE TABLE public.t (a int DEFAULT 1 CHECK (a >= 0));"))
+    known = read_reference(production, timeout_seconds=5)
+
+    owner, notes = ward.take(
+        script(
+            "CREATE TABLE public.t (a int DEFAULT 0 CONSTRAINT t_a_check CHECK (a >= -9));",
+            "ALTER TABLE public.t ADD CONSTRAINT stop CHECK (false) NOT VALID;",
+            "CREATE TABLE public.u (a int DEFAULT 3 CHECK (a > 0));",
+        ),
+        known,
+    )
+
+    for gone in ("default public.t.a", "check t_a_check ON public.t", "check stop ON public.t"):
+        assert any(note.startswith(f"{gone} is left out") for note in notes), notes
+    left = {(kind, name) for kind, name, _ in read_reference(owner, timeout_seconds=5).known}
+    assert {("default", "public.u.a"), ("check", "u_a_check ON public.u")} <= left
+    assert not {("default", "public.t.a"), ("check", "stop ON public.t")} & left
+
+
+def test_a_function_with_its_owners_rights_is_not_opened_to_everybody(ward: Ward) -> None:
+    function = "CREATE FUNCTION public.purge() RETURNS int SECURITY DEFINER RETURN 1;"
+    production, _ = ward.take(script(TABLE))
+    with psycopg.connect(production, autocommit=True) as connection:
+        connection.execute(function)
+        connection.execute("REVOKE ALL ON FUNCTION public.purge() FROM PUBLIC")
+
+    owner, notes = ward.take(script(TABLE, function), read_reference(production, timeout_seconds=5))
+
+    assert any("EXECUTE ON ROUTINE public.purge() TO PUBLIC is left out" in note for note in notes)
+    with psycopg.connect(owner) as connection:
+        assert connection.execute(
+            "SELECT bool_or(g.grantee = 0) FROM pg_proc, aclexplode(proacl) g"
+            " WHERE proname = 'purge'"
+        ).fetchone() == (False,)
+
+
+def test_a_schema_that_stands_before_public_is_refused(ward: Ward) -> None:
+    with pytest.raises(NotProven, match=r"postgres\.t"):
+        ward.take(script(TABLE, "CREATE SCHEMA postgres;", "CREATE TABLE postgres.t (a int);"))
+
+
+def test_a_column_that_goes_with_unknown_code_ends_it_although_the_dump_silences_notices(
+    ward: Ward,
+) -> None:
+    name = f"ward_{ward.number + 1}"
+    silence = RUNS.format(f"EXECUTE 'ALTER DATABASE {name} SET client_min_messages = error';")
+    budget = (
+        "CREATE FUNCTION public.d(int, int) RETURNS float8 IMMUTABLE LANGUAGE sql AS 'SELECT 1.0';",
+        "CREATE TYPE public.r AS RANGE (subtype = int, subtype_diff = public.d);",
+        "CREATE TABLE public.budget (id int, spent public.r);",
+    )
+
+    with pytest.raises(NotProven, match="column spent of table"):
+        ward.take(script(TABLE, silence, FIRES, ROW, *budget))
+
+
+def test_what_a_row_holds_is_in_no_error(ward: Ward) -> None:
+    table = "CREATE TABLE public.p (n integer CHECK (n > 0), m text UNIQUE);"
+    copied = (table, "COPY public.p (n, m) FROM stdin;", "alice@example.org\tx", "\\.")
+    for lines in (
+        copied,
+        (table, "INSERT INTO public.p VALUES ('alice@example.org', 'x');"),
+        (table, "INSERT INTO public.p VALUES (-1, 'alice@example.org');"),
+    ):
+        with pytest.raises(RunbookError, match="line ") as refused:
+            ward.take(script(*lines))
+        assert "alice" not in str(refused.value)
+
+
+def test_a_load_that_catches_every_cancellation_is_ended(ward: Ward) -> None:
+    code = (
+        "PERFORM set_config('statement_timeout', '0', false); LOOP BEGIN PERFORM pg_sleep(99);"
+        " EXCEPTION WHEN query_canceled THEN NULL; END; END LOOP;"
+    )
+    ward.instance.create_database("stubborn", "loader")
+    owner = ward.instance.dsn("stubborn", "loader")
+    target = Target(owner, ward.instance.dsn("stubborn"), "stubborn", seconds=1)
+
+    with pytest.raises(Transient, match="within 1 s"):
+        load_script(Script([script(TABLE, RUNS.format(code), FIRES, ROW)]), target)
+
+
+def test_statements_after_a_change_to_another_database_are_counted(ward: Ward) -> None:
+    moved = script(TABLE, "\\connect postgres", "CREATE TABLE public.u (a int);")
+
+    _, notes = ward.take(moved)
+
+    assert any("1 statements for database 'postgres' are left out" in note for note in notes)
 
 
 def test_time_limits_hold_although_the_dump_switches_them_off(ward: Ward) -> None:
