@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,10 +34,14 @@ def token_file(responding: Responding, tmp_path: Path) -> Path:
     return file
 
 
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-m", "deployments.cli", "restore", *map(str, arguments)]
+
+
 def restore(*arguments: object) -> tuple[int, str, str]:
     """Exit code, output and errors of the verb."""
     ended = subprocess.run(
-        [sys.executable, "-m", "deployments.cli", "restore", *map(str, arguments)],
+        command(*arguments),
         env=os.environ,
         cwd=PROJECT,
         capture_output=True,
@@ -67,15 +71,24 @@ def test_a_stranger_restores_and_reads_what_happens(
     assert responding.production().signed_rows != whole
     written = tmp_path / "restore.json"
     arguments = ("--to", "before-damage", "--token-file", token_file, "--json", written)
-    with ThreadPoolExecutor(1) as beside:
-        watching = beside.submit(restore, *arguments)
+    printed = tmp_path / "printed.txt"
+    with (
+        printed.open("w") as output,
+        subprocess.Popen(
+            command(*arguments), cwd=PROJECT, stdout=output, stderr=subprocess.STDOUT
+        ) as watching,
+        ExitStack() as afterwards,
+    ):
+        afterwards.callback(watching.kill)
         (incident,) = until(journal.all_incidents, "an incident")
         plan = responding.plan(incident)
+        until(lambda: f"--plan {plan}" in printed.read_text(), "how to approve is printed")
         state = journal.read(incident)
         responding.decide(incident, plan, "approve")
-        code, out, err = watching.result()
+        code = watching.wait(LONG)
 
-    assert (code, err) == (GOOD, ""), out
+    out = printed.read_text()
+    assert code == GOOD, out
     assert (state.target_by, state.opened_by) == ("rosa", "rosa")
     assert state.stage is Stage.AWAITING_APPROVAL
     assert responding.production().signed_rows == whole

@@ -690,7 +690,7 @@ def test_what_is_declared_again_after_its_runs_are_over_gets_another() -> None:
 
 def test_what_cannot_be_declared_opens_nothing() -> None:
     components = ("", "a/b", "A", "x" * 65, "a\x00")
-    procedures = ("flows.breach", "", "database_recovery")
+    procedures = ("flows.breach", "", "integrity")
     for other in (
         *({"component": each} for each in components),
         *({"procedure": each} for each in procedures),
