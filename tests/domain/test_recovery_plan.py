@@ -11,8 +11,8 @@ from tasks.domain.backups import Backup, Kind
 from tasks.domain.holds import covers, is_within
 from tasks.domain.plan import Plan
 from tasks.domain.recovery_plan import (
-    NOT_BROUGHT,
     CARRY_OVER,
+    NOT_BROUGHT,
     RECONCILE,
     RESTORE,
     SWAP,
