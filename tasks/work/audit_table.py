@@ -1,8 +1,8 @@
 """Reading a table of record lines as it is stored: one snapshot, in binary, streaming.
 
 `audit_records` of the system under care, or the responder's own journal. Only `seq` and the line
-are read. The stored leaf and everything derived say nothing about the line, so nothing here depends
-on them.
+are read, and the stored leaf where a restored table is to have it right. It and everything derived
+say nothing about the line, so nothing here depends on them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,6 +15,7 @@ from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
 from tasks.clients.errors import Malformed, Transient
+from tasks.domain.ledger.hashing import HASH_SIZE
 from tasks.domain.ledger.records import MAX_LINE_BYTES
 
 
@@ -33,11 +34,12 @@ BATCH_ROWS = 1000
 _BATCH_BYTES = 8 * 1024 * 1024
 
 _CONNECT_SECONDS = 10.0
-_ROWS = sql.SQL("SELECT seq, substring({} FROM 1 FOR {}) FROM {} WHERE {} ORDER BY seq")
+_ROWS = sql.SQL("SELECT seq, {} FROM {} WHERE {} ORDER BY seq")
+_AT_MOST = sql.SQL("substring({} FROM 1 FOR {})")
 _FETCH_ROWS = 250
 """Asked for at once: of the longest lines 250 MB. COPY, row by row, takes thrice the time."""
 _NO_SEQ = -1
-_TYPES = [20, 17]  # bigint, bytea
+_BIGINT, _BYTEA = 20, 17
 
 
 @contextmanager
@@ -93,6 +95,36 @@ def stored_rows(
     NULLs, which the table forbids, come as seq -1 and as the empty record: a dropped constraint is
     for the comparison to report.
     """
+    what = [_AT_MOST.format(table.line, MAX_LINE_BYTES + 1)]
+    for rows in _batches(connection, table, what, first, end):
+        yield _seqs(rows), [row[1] or b"" for row in rows]
+
+
+def rows_with_leaves(
+    connection: Connection[TupleRow], first: int | None = None, end: int | None = None
+) -> Iterator[tuple[list[int], list[bytes], list[bytes]]]:
+    """As `stored_rows` of the audit records, with the leaf hashes that are stored beside them."""
+    table = AUDIT_RECORDS
+    what = [
+        _AT_MOST.format(table.line, MAX_LINE_BYTES + 1),
+        _AT_MOST.format(sql.Identifier("leaf"), HASH_SIZE + 1),
+    ]
+    for rows in _batches(connection, table, what, first, end):
+        yield _seqs(rows), [row[1] or b"" for row in rows], [row[2] or b"" for row in rows]
+
+
+def _seqs(rows: list[TupleRow]) -> list[int]:
+    return [_NO_SEQ if row[0] is None else row[0] for row in rows]
+
+
+def _batches(
+    connection: Connection[TupleRow],
+    table: LineTable,
+    what: list[sql.Composed],
+    first: int | None,
+    end: int | None,
+) -> Iterator[list[TupleRow]]:
+    """Rows of seq, the line, and what else is asked for."""
     bounds: list[sql.Composable] = [sql.SQL("true")]
     if end is not None:
         bounds.append(sql.SQL("seq < {}").format(end))
@@ -100,28 +132,25 @@ def stored_rows(
         inside = "seq >= {}" if end is not None else "(seq >= {} OR seq IS NULL)"
         bounds.append(sql.SQL(inside).format(first))
     condition = sql.SQL(" AND ").join(bounds)
-    seqs: list[int] = []
-    records: list[bytes] = []
+    held: list[TupleRow] = []
     size = 0
-    query = _ROWS.format(table.line, MAX_LINE_BYTES + 1, table.name, condition)
+    query = _ROWS.format(sql.SQL(", ").join(what), table.name, condition)
     with connection.cursor(name="stored_rows", binary=True) as cursor:
         cursor.execute(query)
-        _require_types(cursor.description)
+        _require_types(cursor.description, len(what))
         while rows := cursor.fetchmany(_FETCH_ROWS):
-            for seq, record in rows:
-                seqs.append(_NO_SEQ if seq is None else seq)
-                records.append(record or b"")
-                size += len(records[-1])
-            if len(records) >= BATCH_ROWS or size > _BATCH_BYTES:
-                yield seqs, records
-                seqs, records, size = [], [], 0
-    if records:
-        yield seqs, records
+            held += rows
+            size += sum([len(row[1] or b"") for row in rows])
+            if len(held) >= BATCH_ROWS or size > _BATCH_BYTES:
+                yield held
+                held, size = [], 0
+    if held:
+        yield held
 
 
-def _require_types(columns: Sequence[psycopg.Column] | None) -> None:
+def _require_types(columns: Sequence[psycopg.Column] | None, lines: int) -> None:
     found = [each.type_code for each in columns or ()]
-    if found != _TYPES:
+    if found != [_BIGINT, *[_BYTEA] * lines]:
         raise Malformed(
             f"expected seq of type bigint and the line of type bytea, found types {found} "
             "(pg_type.oid): the table was altered"

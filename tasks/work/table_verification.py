@@ -9,7 +9,8 @@ from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
 from tasks.clients.errors import Malformed, NotFound, Transient
-from tasks.domain.ledger import Code, Finding, Status, Trust, Verdict
+from tasks.domain.errors import NotProven
+from tasks.domain.ledger import HASH_SIZE, Code, Finding, Status, Trust, Verdict, leaf_hashes
 from tasks.domain.ledger.blocks import BLOCK, SignedBlocks, block_count
 from tasks.domain.ledger.compare import Comparer
 from tasks.domain.ledger.comparison import Comparison, joined
@@ -33,8 +34,12 @@ def verify_table(
     workers: int = 1,
     size: int | None = None,
     now: datetime | None = None,
+    leaves_too: bool = False,
 ) -> Verdict:
     """The rows of `audit_records` against the newest head of `log`. `dsn`: a read-only role.
+
+    `leaves_too`: NotProven when a signed record's stored leaf is not its hash, which no verdict is
+    about: the system that is to serve the table shows it to its users.
 
     A missing table or database under a signed head is tampered: all that was signed is gone. Errors
     of reaching the server (Transient, Denied) are raised, because they say nothing about the
@@ -51,11 +56,11 @@ def verify_table(
             tell = run.teller(progress, wider)
             runs = _with_tail(blocks_to_check(wider, run.trusted.signed.size, workers), wider)
             if workers > 1 and len(runs) > 1:
-                jobs = [_Job(dsn, shared, run.trusted.signed, *each) for each in runs]
+                jobs = [_Job(dsn, shared, run.trusted.signed, *each, leaves_too) for each in runs]
                 parts = over_workers(_check, jobs, workers, lambda part: tell(part.records))
             else:
                 signed = run.trusted.signed
-                parts = [_compare(connection, signed, *each, tell) for each in runs]
+                parts = [_compare(connection, signed, *each, tell, leaves_too) for each in runs]
     except NotFound as error:
         if not _is_missing(dsn):
             raise Transient(f"reading the table failed, though it is there: {error}") from error
@@ -89,11 +94,12 @@ class _Job:
     signed: SignedBlocks
     begin: int
     end: int
+    leaves_too: bool
 
 
 def _check(job: _Job) -> Comparison:
     with audit_table.reading(job.dsn) as connection, audit_table.snapshot(connection, job.shared):
-        return _compare(connection, job.signed, job.begin, job.end, None)
+        return _compare(connection, job.signed, job.begin, job.end, None, job.leaves_too)
 
 
 def _compare(
@@ -102,12 +108,32 @@ def _compare(
     begin: int,
     end: int,
     tell: Callable[[int], None] | None,
+    leaves_too: bool,  # noqa: FBT001  as `_Job` says it
 ) -> Comparison:
     """Blocks `begin` <= index < `end`; the last one brings the unsigned tail with it."""
     first = None if begin == 0 else begin * BLOCK
     stop = None if end >= block_count(signed.size) else end * BLOCK
+    if leaves_too:
+        checked = _with_right_leaves(connection, signed.size, first, stop)
+        return compare_rows(checked, signed, begin * BLOCK, stop, tell)
     rows = audit_table.stored_rows(connection, first, stop)
     return compare_rows(rows, signed, begin * BLOCK, stop, tell)
+
+
+def _with_right_leaves(
+    connection: Connection[TupleRow], size: int, first: int | None, stop: int | None
+) -> Iterator[tuple[list[int], list[bytes], bytes]]:
+    """Rows with the hashes that their lines have; NotProven when a signed one's is another."""
+    for seqs, records, stored in audit_table.rows_with_leaves(connection, first, stop):
+        leaves = leaf_hashes(records)
+        if b"".join(stored) != leaves:
+            for at, seq in enumerate(seqs):
+                if seq < size and stored[at] != leaves[at * HASH_SIZE : (at + 1) * HASH_SIZE]:
+                    raise NotProven(
+                        f"expected the leaf that is stored with record {seq} to be its hash, "
+                        "found another: production is untouched"
+                    )
+        yield seqs, records, leaves
 
 
 def _with_tail(runs: list[tuple[int, int]], scope: Scope) -> list[tuple[int, int]]:

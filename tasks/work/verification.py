@@ -26,6 +26,9 @@ TABLE = "table"
 Batches = Iterable[tuple[Sequence[int], Sequence[bytes]]]
 """Rows as they are stored: seqs, and the line of each."""
 
+HashedBatches = Iterable[tuple[Sequence[int], Sequence[bytes], bytes]]
+"""With the leaf hashes of the lines, 32 bytes each."""
+
 
 def verify_rows(
     batches: Batches,
@@ -71,7 +74,7 @@ def verify_log(
 
 
 def compare_rows(
-    batches: Batches,
+    batches: Batches | HashedBatches,
     signed: SignedBlocks,
     begin: int = 0,
     end: int | None = None,
@@ -79,10 +82,10 @@ def compare_rows(
 ) -> Comparison:
     """The rows of the records `begin` <= seq < `end`; without `end`, of all that follow."""
     comparer = Comparer(TABLE, signed, begin, end)
-    for seqs, lines in batches:
-        comparer.add(seqs, lines)
+    for batch in batches:
+        comparer.add(*batch)
         if tell is not None:
-            tell(len(lines))
+            tell(len(batch[0]))
     return comparer.finish()
 
 

@@ -169,7 +169,7 @@ class Responding:
             cwd=PROJECT,
             capture_output=True,
             text=True,
-            timeout=120,
+            timeout=240,
             check=False,
         )
 

@@ -37,6 +37,7 @@ def test_a_corrupt_dump_is_refused_by_its_manifest_and_production_stays(
     assert responding.production() == before
 
 
+@pytest.mark.slow
 def test_a_checkpoint_that_somebody_else_signed_is_put_back_only_after_a_persons_yes(
     responding: Responding,
 ) -> None:

@@ -32,6 +32,7 @@ def test_both_schedules_drill_a_backup_and_leave_production_alone(responding: Re
     assert str(plot).startswith("data:image/svg+xml;base64,")
 
 
+@pytest.mark.slow
 def test_a_drill_that_fails_opens_one_incident_and_is_not_tried_again(
     responding: Responding,
 ) -> None:
@@ -49,6 +50,7 @@ def test_a_drill_that_fails_opens_one_incident_and_is_not_tried_again(
     assert "drill" not in successes.last()
 
 
+@pytest.mark.slow
 def test_a_drill_that_could_not_begin_opens_an_incident_and_is_on_record(
     responding: Responding,
 ) -> None:

@@ -22,6 +22,7 @@ def test_on_a_healthy_log_the_anchor_advances_and_nothing_is_opened(
     assert journal.all_incidents() == []
 
 
+@pytest.mark.slow
 def test_damage_opens_one_incident_however_many_nights_find_it(responding: Responding) -> None:
     responding.damage()
     before = responding.production()
@@ -43,6 +44,7 @@ def test_damage_opens_one_incident_however_many_nights_find_it(responding: Respo
     assert responding.production() == before
 
 
+@pytest.mark.slow
 def test_an_api_that_shows_no_head_leaves_the_anchor_where_it_is(responding: Responding) -> None:
     night = responding.flow(_NIGHTLY, RUNBOOK_API__URL="http://127.0.0.1:9")
     assert night.returncode == 0, night.stderr

@@ -25,6 +25,7 @@ def mortal(responding: Responding) -> Iterator[Responding]:
         _start_gateway(responding.lab)
 
 
+@pytest.mark.slow
 def test_a_plain_process_goes_on_where_the_killed_gateway_left_off(mortal: Responding) -> None:
     responding, lab = mortal, mortal.lab
     responding.damage()

@@ -60,6 +60,7 @@ def test_deleted_segments_and_tiles_are_put_back_after_an_approval(responding: R
     assert responding.lab.seal_now() > responding.lab.options.records
 
 
+@pytest.mark.slow
 def test_a_denied_rebuild_changes_nothing(responding: Responding) -> None:
     responding.damage("segments-deleted")
     incident = responding.alert("segments-deleted")
@@ -72,6 +73,7 @@ def test_a_denied_rebuild_changes_nothing(responding: Responding) -> None:
 
 
 @pytest.mark.parametrize("verb", ["approve", pytest.param("deny", marks=pytest.mark.slow)])
+@pytest.mark.slow
 def test_a_lost_database_is_restored_though_its_proof_cannot_be_put_back(
     responding: Responding, verb: str
 ) -> None:

@@ -38,6 +38,7 @@ def test_a_denied_plan_changes_nothing_and_the_next_run_makes_another(
     assert responding.production() == before
 
 
+@pytest.mark.slow
 def test_an_expired_plan_changes_nothing_and_the_next_run_makes_another(
     responding: Responding,
 ) -> None:
@@ -59,6 +60,7 @@ def test_an_expired_plan_changes_nothing_and_the_next_run_makes_another(
     assert responding.production() == before
 
 
+@pytest.mark.slow
 def test_a_hold_without_sealed_evidence_refuses_the_change_until_it_is_lifted(
     responding: Responding,
 ) -> None:
@@ -85,6 +87,7 @@ def test_a_hold_without_sealed_evidence_refuses_the_change_until_it_is_lifted(
     assert responding.production().databases[DATABASE] != before.databases[DATABASE]
 
 
+@pytest.mark.slow
 def test_a_plan_that_no_longer_fits_is_replaced_by_one_that_needs_its_own_approval(
     responding: Responding,
 ) -> None:

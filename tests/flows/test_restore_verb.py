@@ -106,6 +106,7 @@ def test_a_stranger_restores_and_reads_what_happens(
     assert found["plan"]["plan"]["summary"].startswith(f"Restore {DATABASE} (before-damage)")
 
 
+@pytest.mark.slow
 def test_another_target_replaces_the_plan_and_one_that_nothing_reaches_ends_it(
     responding: Responding, token_file: Path
 ) -> None:

@@ -37,6 +37,7 @@ def test_a_run_by_hand_opens_an_incident_that_stops_at_its_plan(responding: Resp
     assert [run["name"] for run in responding.runs(name)] == [name]
 
 
+@pytest.mark.slow
 def test_a_run_for_an_incident_that_was_never_opened_fails_and_records_nothing(
     responding: Responding,
 ) -> None:

@@ -31,6 +31,7 @@ from tests.gateway.stack import served, until_true
 pytestmark = [pytest.mark.flows, pytest.mark.usefixtures("dispatching")]
 
 
+@pytest.mark.slow
 def test_handed_back_run_is_taken_by_another_gateway_at_once_and_not_after_the_lease(
     dispatching: Dispatching, prefect: Prefect
 ) -> None:
@@ -109,6 +110,7 @@ def test_one_child_of_two_is_kept_for_what_is_urgent(dispatching: Dispatching) -
     assert results(slow[1]) == [None]
 
 
+@pytest.mark.slow
 def test_child_that_cannot_be_reached_any_more_is_replaced_and_its_order_carried_out(
     dispatching: Dispatching,
 ) -> None:
@@ -142,6 +144,7 @@ def test_killed_child_is_replaced_and_the_incident_goes_on_in_another(
     assert first not in dispatcher.child_pids
 
 
+@pytest.mark.slow
 def test_child_whose_order_was_taken_over_records_nothing_more(
     dispatching: Dispatching, prefect: Prefect
 ) -> None:

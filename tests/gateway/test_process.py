@@ -62,6 +62,7 @@ def test_gateway_process_responds_to_an_alert_and_sigterm_ends_it_with_its_child
 
 
 @pytest.mark.usefixtures("database")
+@pytest.mark.slow
 def test_killed_gateway_takes_its_children_with_it(
     prefect: Prefect, lab_processes: Processes
 ) -> None:

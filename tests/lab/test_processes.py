@@ -57,7 +57,13 @@ def _started_lab(state: Path) -> tuple[subprocess.Popen[str], list[int]]:
 
 
 @pytest.mark.components
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        signal.SIGKILL,
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (signal.SIGINT, signal.SIGTERM)),
+    ],
+)
 def test_a_lab_that_is_ended_by_a_signal_leaves_no_process(
     number: signal.Signals, state_path: Path
 ) -> None:
@@ -73,6 +79,7 @@ def test_a_lab_that_is_ended_by_a_signal_leaves_no_process(
 
 
 @pytest.mark.components
+@pytest.mark.slow
 def test_a_second_lab_starts_where_a_killed_one_was(state_path: Path) -> None:
     first, first_pids = _started_lab(state_path)
     first.kill()

@@ -138,6 +138,7 @@ def versions_of(patient: Lab, path: str) -> dict[str, bytes]:
     return found
 
 
+@pytest.mark.slow
 def test_what_was_overwritten_is_put_back_and_the_damaged_version_named(
     patient: Lab, log: ObjectLog
 ) -> None:
@@ -172,6 +173,7 @@ def test_the_newest_head_that_was_deleted_comes_back_as_it_was_signed(
     assert contents(patient) == before
 
 
+@pytest.mark.slow
 def test_a_head_whose_versions_are_gone_comes_from_the_anchor(patient: Lab, log: ObjectLog) -> None:
     trust = trust_of(LogName.AUDIT, settings())
     anchors.advance(log, trust, latest_head(log, trust).checkpoint)

@@ -123,6 +123,7 @@ def test_each_odd_answer_has_its_exit_and_no_traceback(answer: bytes, code: int)
     assert "\u202e" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_an_answer_that_its_signatures_do_not_carry_is_bad(patient: Lab) -> None:
     head = Checkpoint(ORIGIN, 7, bytes(32))
     stranger = NoteSigner.generate(ORIGIN)

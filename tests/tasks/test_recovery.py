@@ -70,7 +70,9 @@ def verified(site: Site) -> bool:
     return verdict.status is Status.VERIFIED
 
 
-@pytest.mark.parametrize("fault", [tampered_records, table_dropped])
+@pytest.mark.parametrize(
+    "fault", [tampered_records, pytest.param(table_dropped, marks=pytest.mark.slow)]
+)
 def test_the_labs_faults_are_recovered_to_the_signed_log(
     patient: Lab, site: Site, tmp_path: Path, fault
 ) -> None:

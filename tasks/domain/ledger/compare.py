@@ -85,11 +85,14 @@ class Comparer:
         self._matched = self._records = self._bytes = 0
         self._supposed: list[tuple[int, int]] = []
 
-    def add(self, seqs: Sequence[int], lines: Sequence[bytes]) -> None:
-        """Compare a batch: `lines[i]` is stored as record `seqs[i]`."""
+    def add(self, seqs: Sequence[int], lines: Sequence[bytes], leaves: bytes | None = None) -> None:
+        """Compare a batch: `lines[i]` is stored as record `seqs[i]`.
+
+        `leaves`: what `leaf_hashes` has made of the lines, by whoever needed it before.
+        """
         self._records += len(lines)
         self._bytes += sum(map(len, lines))
-        leaves = leaf_hashes(lines)
+        leaves = leaf_hashes(lines) if leaves is None else leaves
         at = 0
         while at < len(lines):
             stop = min(len(lines), at + max(1, self._block_end() - self._next))

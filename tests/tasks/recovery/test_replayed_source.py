@@ -86,6 +86,7 @@ def silent(_: Pace) -> None:
     """Nobody watches."""
 
 
+@pytest.mark.slow
 def test_a_moment_is_kept_though_the_stores_clock_is_behind(
     cluster: Archived, tmp_path: Path
 ) -> None:
@@ -96,6 +97,7 @@ def test_a_moment_is_kept_though_the_stores_clock_is_behind(
     assert notes_in(made) == [1, 2, 3]
 
 
+@pytest.mark.slow
 def test_the_end_is_given_where_no_commit_follows_the_moment(
     cluster: Archived, tmp_path: Path
 ) -> None:
