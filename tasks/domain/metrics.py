@@ -79,7 +79,7 @@ def claimed_start(facts: Iterable[Fact]) -> datetime | None:
 
 
 def onset(facts: Iterable[Fact]) -> datetime | None:
-    """When the trouble began, as far as the facts say: by the first alert, else by our own clock."""
+    """When the trouble began, by what the facts say: the first alert, else our own clock."""
     known = list(facts)
     return claimed_start(known) or beginning(known)
 
