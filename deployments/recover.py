@@ -10,12 +10,14 @@ from rich.console import Console
 
 from deployments import sources, terminal
 from deployments.exits import BAD, COULD_NOT_TELL, GOOD
-from tasks.domain.ledger import Trust
+from tasks.domain.ledger import Finding, Trust
 from tasks.domain.ledger.legacy_keys import MAX_KEY_BYTES, LegacyKey
 from tasks.domain.ledger.legacy_manifest import MAX_MANIFEST_BYTES, parse_manifest
+from tasks.domain.ledger.verdicts import INFORMATIONAL
 from tasks.domain.log_rebuild import ranges_in_words
 from tasks.domain.untrusted import visible
 from tasks.settings import read_bytes, settings
+from tasks.work.kept_notes import kept_notes
 from tasks.work.log_mirror import Done
 from tasks.work.log_recovery import Ending, Proof, Recovery, Watch, recover
 from tasks.work.recovery_sources import Source
@@ -30,13 +32,19 @@ _EXIT = {
     Ending.STOPPED: COULD_NOT_TELL,
 }
 _MEANS = {
-    Ending.VERIFIED: "All of it is in the target, as it was written.",
+    Ending.VERIFIED: "All of it, up to the confirmed end, is in the target, as it was written.",
     Ending.PLANNED: "Nothing was fetched or proven.",
-    Ending.LOST: "What is named here is in no copy as it was written. Find another copy, or a "
-    "backup of the database; what is in the target is kept as far as it goes.",
+    Ending.LOST: "What is named here is, as it was written, in none of the copies that could be "
+    "looked at. Find another copy, or a backup of the database; what is in the target is kept as "
+    "far as it goes.",
     Ending.UNCLEAR: "What was fetched is in the target; do not rely on it until this is settled.",
     Ending.STOPPED: "What was fetched is whole. Make room and run the same command again.",
 }
+_LOST_UNNAMED = (
+    "Records are lost or altered, or the log is not the one that was kept; which ones could not be "
+    "told: see the reason. Find another copy, or a backup of the database; what is in the target "
+    "is kept as far as it goes."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +88,15 @@ def run(options: Options) -> int:
 def _proof(options: Options) -> Proof:
     key = options.public_key or settings().ledger.legacy_key_file
     password, manifest = options.password_file, options.manifest
+    trust = _trust(options)
+    notes, unread = _kept_notes(trust)
     database = settings().database
     is_set = "reader_dsn" in database.model_fields_set
     ours = database.reader_dsn.get_secret_value() if is_set else ""
     return Proof(
-        trust=_trust(options),
+        trust=trust,
+        notes=notes,
+        unread=unread,
         table_dsn=options.table or ours,
         public_key=LegacyKey.parse(read_bytes(key, MAX_KEY_BYTES)) if key else None,
         password=read_bytes(password, MAX_KEY_BYTES).rstrip(b"\r\n") if password else None,
@@ -92,6 +104,13 @@ def _proof(options: Options) -> Proof:
         head=options.head,
         workers=options.workers,
     )
+
+
+def _kept_notes(trust: Trust | None) -> tuple[tuple[str, ...], str]:
+    """The head that the responder keeps, where the settings name its database."""
+    if trust is None or "dsn" not in settings().responder.model_fields_set:
+        return (), ""
+    return kept_notes(trust)
 
 
 def _trust(options: Options) -> Trust | None:
@@ -144,7 +163,9 @@ def _print(found: Recovery) -> None:
         console.print(text, markup=False)
 
     done, mends = found.mirrored, found.mends
-    console.print(f"[bold]{found.ending.value}[/bold]  {_MEANS[found.ending]}")
+    is_named = bool(mends.lost or mends.lost_files)
+    means = _MEANS[found.ending] if is_named or found.ending is not Ending.LOST else _LOST_UNNAMED
+    console.print(f"[bold]{found.ending.value}[/bold]  {means}")
     say(f"source      {visible(found.source)}")
     if found.days:
         say(f"copies      {len(found.days)} by day, {found.days[0]} to {found.days[-1]}")
@@ -166,8 +187,11 @@ def _print(found: Recovery) -> None:
     if mends.lost:
         say(f"lost        records {ranges_in_words(mends.lost, 200)}")
     _list(say, "lost", mends.lost_files)
+    against = found.verdict.findings if found.verdict is not None else ()
+    _list(say, "found", [_told(each) for each in against if each.code not in INFORMATIONAL])
     _list(say, "put right", [f"{each.path}: {each.why}, from {each.source}" for each in mends.put])
-    _list(say, "refused", [f"{_escaped(each.key)}: {each.why}" for each in done.refused])
+    refused = [f"{_escaped(each.key)}: {each.why}" for each in done.refused]
+    _list(say, "refused", refused, done.refused_count)
     _list(say, "not brought", [f"{each.path}: {each.reason}" for each in done.failed])
     _list(say, "set aside", [f"{old} is now {new}" for old, new in done.aside])
     _list(say, "left as is", mends.left)
@@ -175,14 +199,26 @@ def _print(found: Recovery) -> None:
     _list(say, "not listed any more, and kept", done.gone)
 
 
-def _list(say: Callable[[str], None], what: str, lines: Sequence[str]) -> None:
+def _list(
+    say: Callable[[str], None], what: str, lines: Sequence[str], count: int | None = None
+) -> None:
+    """`count`: how many there are, where not all are kept."""
     if not lines:
         return
-    say(f"{what} ({len(lines):,}):")
+    count = len(lines) if count is None else count
+    say(f"{what} ({count:,}):")
     for line in lines[:_SHOWN]:
         say(f"  {visible(line, _SHOWN_MARKS * 2)}")
-    if len(lines) > _SHOWN:
-        say(f"  and {len(lines) - _SHOWN:,} more: see --json")
+    if count > _SHOWN:
+        say(f"  and {count - _SHOWN:,} more: see --json")
+
+
+def _told(finding: Finding) -> str:
+    where = ""
+    if finding.first is not None:
+        end = finding.first + finding.count
+        where = f" records {ranges_in_words([(finding.first, end)])}"
+    return f"{finding.code}{where}{f': {finding.detail}' if finding.detail else ''}"
 
 
 def _escaped(key: str) -> str:

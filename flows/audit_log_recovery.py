@@ -7,6 +7,7 @@ read, so this needs no approval.
 from prefect import flow
 
 from tasks.artifacts import show_recovery, show_verdict
+from tasks.domain.errors import NotProven
 from tasks.domain.ledger import Status
 from tasks.journal import declare_incident
 from tasks.log_recovery import list_log_copies, restore_audit_logs, verify_restored_logs
@@ -18,7 +19,8 @@ def recover_audit_logs(source: str | None = None) -> str:
     """Bring back the newest copy, or the one under `source` (s3://bucket/prefix).
 
     Started again after a full disk or a kill, it goes on. Records that no copy has as they were
-    written open an incident.
+    written open an incident. NotProven, so that the run fails, where it could not be told, or where
+    the disk is full.
     """
     copy = list_log_copies(source)
     recovery = restore_audit_logs(copy)
@@ -27,9 +29,16 @@ def recover_audit_logs(source: str | None = None) -> str:
     if verdict is not None:
         show_verdict("restored-logs", verdict)
     said = f"{recovery.ending.value}: {recovery.source} in {recovery.target}"
-    if recovery.ending is Ending.LOST or (verdict and verdict.status is Status.TAMPERED):
+    is_altered = verdict is not None and verdict.status is Status.TAMPERED
+    if recovery.ending is Ending.LOST or (recovery.ending is Ending.VERIFIED and is_altered):
         incident, is_new = declare_incident(
             "Audit log recovery: records are lost or altered", "audit-trail", "audit_trail"
         )
         return f"{said}: {incident} {'was opened' if is_new else 'is open already'}"
+    if recovery.ending is not Ending.VERIFIED:
+        raise NotProven(f"{said}: {recovery.reason}")
+    if verdict is None or verdict.status is not Status.VERIFIED:
+        raise NotProven(
+            f"{said}, but not when it was read again: {verdict.reason if verdict else 'no verdict'}"
+        )
     return said

@@ -105,7 +105,7 @@ def show_recovery(recovery: Recovery) -> None:
         f"- {done.fetched} objects fetched ({done.fetched_bytes} bytes), {done.unchanged} kept",
         f"- {len(mends.put)} files put right from older versions or the table",
         f"- lost: {lost if mends.lost or mends.lost_files else 'nothing that is known of'}",
-        f"- {len(done.refused)} keys refused, {len(done.failed)} objects not brought",
+        f"- {done.refused_count} keys refused, {len(done.failed)} objects not brought",
         f"- {_plain(recovery.reason)}",
         "",
         "| file | why | from |",

@@ -13,10 +13,11 @@ from tasks.clients.object_store import ObjectStore
 from tasks.domain import recovery_plan
 from tasks.domain.backup_worth import judge
 from tasks.domain.backups import Backup
-from tasks.domain.errors import BadInput, NotProven, Refused
+from tasks.domain.errors import BadInput, NotProven, PlanStale, Refused
 from tasks.domain.observation import Observation
 from tasks.domain.pace import Pace, Told
 from tasks.domain.plan import Plan
+from tasks.domain.reconciled import Reconciled
 from tasks.domain.recovery_target import Target
 from tasks.domain.restore_loss import keeps_to_target
 from tasks.progress import shown_pace
@@ -122,8 +123,8 @@ def restore_beside_production(passage: door.Passage) -> dict[str, Any]:
     """The planned backup into a new database, completed from the segments, proven."""
 
     def act(fence: Callable[[], None]) -> tuple[str, dict[str, Any]]:
-        site = recovery_site(passage.incident)
         plan = journal.read(passage.incident).plan
+        site = _site_of_plan(passage.incident, plan)
         backup = _listed_backup(plan)
         head = latest_head(site.log, site.trust)
         told = shown_pace(f"restore-{passage.incident.lower()}", _post(passage.incident))
@@ -141,6 +142,7 @@ def restore_beside_production(passage: door.Passage) -> dict[str, Any]:
             restored = restore.restore_beside(
                 site, made.backup, made.archive, head, fence, rows=made.rows, told=told
             )
+        _require_planned(plan, restored)
         text = (
             f"{restored.signed} signed records restored beside production: "
             f"{restored.signed - restored.added} from the backup, {restored.added} from sealed "
@@ -150,6 +152,16 @@ def restore_beside_production(passage: door.Passage) -> dict[str, Any]:
         return text, restored.as_json() | {"notes": [*made.notes, *restored.notes]}
 
     return passage.carry_out(recovery_plan.RESTORE, act)
+
+
+def _require_planned(plan: Plan | None, restored: restore.Restored) -> None:
+    """To fetch a backup takes long: meanwhile another database may have taken the name."""
+    planned = plan.observed.get("production_oid") if plan else None
+    if plan is not None and restored.replaces not in {planned, restore.SERVED}:
+        raise PlanStale(
+            f"expected database {planned or 'none'} in production, as planned, found "
+            f"{restored.replaces or 'none'}: production is untouched, make a new plan"
+        )
 
 
 def _post(incident: str) -> Told:
@@ -167,8 +179,11 @@ def carry_over_newer_records(passage: door.Passage) -> dict[str, Any]:
     """The unsigned tail, while production still writes."""
 
     def act(fence: Callable[[], None]) -> tuple[str, dict[str, Any]]:
+        plan = journal.read(passage.incident).plan
         carried = carry_over.carry_bulk(
-            recovery_site(passage.incident), lambda: planning.ask_writers(settings().api), fence
+            _site_of_plan(passage.incident, plan),
+            lambda: planning.ask_writers(settings().api),
+            fence,
         )
         text = f"{carried.kept} newer records carried over by their chain, {carried.lost} lost"
         return text, carried.as_json()
@@ -209,8 +224,12 @@ def swap_databases(passage: door.Passage) -> dict[str, Any]:
 
     def act(fence: Callable[[], None]) -> tuple[str, dict[str, Any]]:
         site = _site_of_plan(passage.incident, journal.read(passage.incident).plan)
-        swapped = swap.swap(site, lambda: planning.ask_writers(settings().api), fence)
-        proof_in_service.hold_contradicted(passage.incident, swapped.other_tables)
+
+        def settle(reconciled: Reconciled) -> None:
+            proof_in_service.hold_contradicted(passage.incident, reconciled)
+
+        swapped = swap.swap(site, lambda: planning.ask_writers(settings().api), fence, settle)
+        settle(swapped.other_tables)
         outage = swapped.outage_seconds
         text = (
             f"{swapped.database} is the restored log with {swapped.records} records; the damaged "

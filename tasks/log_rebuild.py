@@ -68,7 +68,13 @@ def rebuild_door(incident: str) -> Iterator[door.Passage]:
         aside = _aside(rebuild_plan.rebuilds(journal.read(incident)))
         found = rebuild_plan.without_what_lies_beside(rebuild_order.look(settings()), aside)
         fits = rebuild_plan.still_fits(plan, found)
-        return dict(plan.observed) if fits else {"objects": found.runs, "mode": found.mode.value}
+        if fits:
+            return dict(plan.observed)
+        return {
+            "objects": found.runs,
+            "mode": found.mode.value,
+            "consistency": found.consistency.value,
+        }
 
     with door.opened(
         incident,

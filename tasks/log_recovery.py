@@ -6,14 +6,14 @@ from dataclasses import replace
 from prefect import task
 
 from tasks.clients.bulk import BulkReader
-from tasks.clients.errors import ClientError
 from tasks.domain.errors import BadInput
-from tasks.domain.ledger import Trust, Verdict
+from tasks.domain.ledger import Verdict
 from tasks.domain.ledger.legacy_keys import MAX_KEY_BYTES, LegacyKey
 from tasks.progress import shown_progress
 from tasks.retries import READ
 from tasks.settings import read_bytes, settings
-from tasks.work import anchors, log_recovery
+from tasks.work import log_recovery
+from tasks.work.kept_notes import kept_notes
 from tasks.work.log_directory import DirectoryLog
 from tasks.work.log_mirror import Done
 from tasks.work.log_recovery import Proof, Recovery, Watch
@@ -28,12 +28,14 @@ def list_log_copies(source: str | None = None) -> Source:
     wanted = Source.parse(source, settings().store)
     reader = BulkReader(settings().store, wanted.bucket)
     try:
-        found, days = newest_copy(reader, wanted)
+        found = newest_copy(reader, settings().store, wanted)
     finally:
         reader.close()
-    if days:
-        _logger.info("%s copies by day, %s to %s", len(days), days[0], days[-1])
-    return found
+    if found.days:
+        _logger.info("%s copies by day, %s to %s", len(found.days), found.days[0], found.days[-1])
+    if found.doubt:
+        _logger.warning("%s", found.doubt)
+    return found.source
 
 
 @task(name="Restore the audit logs", tags={"runbook:recovery.log.restore"}, **READ)
@@ -81,14 +83,5 @@ def _proof() -> Proof:
     except BadInput as error:
         _logger.warning("a sealed log will be brought, but not proven: %s", error)
         return proof
-    return replace(proof, trust=trust, notes=_anchor(trust))
-
-
-def _anchor(trust: Trust) -> tuple[str, ...]:
-    """The head that we kept outside the object store."""
-    try:
-        anchor = anchors.newest(trust)
-    except ClientError as error:
-        _logger.warning("our own kept head cannot be read: %s", error)
-        return ()
-    return (anchor.note,) if anchor is not None else ()
+    notes, unread = kept_notes(trust)
+    return replace(proof, trust=trust, notes=notes, unread=unread)

@@ -83,6 +83,9 @@ class DatabaseSettings(Section):
     writers: tuple[str, ...] = Field(
         ("audit_api",), description="Roles that append; they stand still during the swap."
     )
+    longest_outage_seconds: float = Field(
+        30.0, gt=0, le=3600, description="Writers wait so long for a swap; then it is undone."
+    )
     reconciliation_rules: Path | None = Field(
         None, description="TOML: what becomes of other tables' newer rows; else the shipped rules."
     )
@@ -286,6 +289,12 @@ class SealerSettings(Section):
     )
     timeout_seconds: float = Field(
         300.0, gt=0, le=3600, description="Of one sealing: it hashes and writes what is new."
+    )
+    rebuild_timeout_seconds: float = Field(
+        3600.0,
+        gt=0,
+        le=86_400,
+        description="Of one order to put back: several requests for each of up to 50,000 objects.",
     )
 
 

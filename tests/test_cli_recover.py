@@ -6,12 +6,14 @@ import pytest
 
 from deployments.exits import BAD, COULD_NOT_TELL, GOOD
 from tasks.settings import settings
+from tasks.work import responder
 from tests.commanding import command, could_not_tell, environment
-from tests.domain.ledger.sample_log import ORIGIN, SIGNER, chained, packed, sealed_files
+from tests.domain.ledger.sample_log import ORIGIN, SIGNER, chained, note_of, packed, sealed_files
 from tests.object_store_fixture import store_settings
+from tests.postgres_fixture import audit_database, postgres_server
 from tests.tasks.log_recovery.buckets import Bucket, content
 
-__all__ = ["command", "environment", "store_settings"]
+__all__ = ["audit_database", "command", "environment", "postgres_server", "store_settings"]
 
 pytestmark = pytest.mark.components
 
@@ -44,7 +46,7 @@ def test_the_whole_way_of_a_recovery_at_the_terminal(store, command, tmp_path):
 
     ended = command("recover", source, "--to", target, *KEY, "--json", said)
     assert ended.code == GOOD, ended
-    assert ended.out.startswith("verified  All of it is in the target")
+    assert ended.out.startswith("verified  All of it, up to the confirmed end, is in the target")
     assert content(target) == FILES
     assert json.loads(said.read_text())["verdict"]["verdict"] == "verified"
     assert command("verify", target, *KEY).code == GOOD
@@ -66,12 +68,69 @@ def test_the_whole_way_of_a_recovery_at_the_terminal(store, command, tmp_path):
     bucket.close()
 
 
+@pytest.fixture
+def kept_head(environment, audit_database):
+    """Our own PostgreSQL, with the head of all 300 records as the anchor."""
+    environment.setenv("RUNBOOK_RESPONDER__DSN", audit_database.owner)
+    settings.cache_clear()
+    responder.close()
+    responder.migrate()
+    audit_database.run(
+        "INSERT INTO anchors (origin, size, note) VALUES (%s, %s, %s)", ORIGIN, 300, note_of(LINES)
+    )
+    yield
+    responder.close()
+
+
+@pytest.mark.usefixtures("kept_head")
+def test_a_log_that_was_rolled_back_does_not_pass_where_we_kept_a_newer_head(
+    store, command, tmp_path
+):
+    bucket = Bucket(store, "rolled-back", versions=False)
+    bucket.fill(sealed_files(LINES[:100]))
+    ended = command("recover", "s3://rolled-back/audit-logs/", "--to", tmp_path / "l", *KEY)
+    assert ended.code == BAD, ended
+    assert "ROLLBACK" in ended.out
+    assert "All of it" not in ended.out
+    bucket.close()
+
+
+def test_a_kept_head_that_cannot_be_read_is_told_and_how_far_it_is_proven(
+    store, environment, command, tmp_path
+):
+    environment.setenv("RUNBOOK_RESPONDER__DSN", "postgresql://127.0.0.1:9/none")
+    settings.cache_clear()
+    responder.close()
+    bucket = Bucket(store, "without-versions", versions=False)
+    bucket.fill(FILES)
+    ended = command("recover", "s3://without-versions/audit-logs/", "--to", tmp_path / "l", *KEY)
+    responder.close()
+    assert ended.code == GOOD, ended
+    said = " ".join(ended.out.split())
+    assert said.startswith("verified All of it, up to the confirmed end, is in the target")
+    assert "nothing shows that there was no newer one" in said
+    assert "our own kept head was not looked at" in said
+    bucket.close()
+
+
+def test_a_loss_of_which_nothing_can_be_named_is_not_told_as_a_list(store, command, tmp_path):
+    bucket = Bucket(store, "only-heads", versions=False)
+    bucket.fill({path: FILES[path] for path in FILES if path.startswith("checkpoints/")})
+    ended = command("recover", "s3://only-heads/audit-logs/", "--to", tmp_path / "l", *KEY)
+    assert ended.code == BAD
+    said = " ".join(ended.out.split())
+    assert "which ones could not be told" in said
+    assert "is named here" not in said
+    bucket.close()
+
+
 def test_lost_records_are_named_and_the_exit_is_1(store, command, tmp_path):
     bucket = Bucket(store, "recovered-in-part")
     bucket.fill(FILES | {"seg/0-300.jsonl.zst": packed([*LINES[:7], b"{}", *LINES[8:]])})
     ended = command("recover", "s3://recovered-in-part/audit-logs/", "--to", tmp_path / "l", *KEY)
     assert ended.code == BAD
     assert "lost        records 7\n" in ended.out
+    assert "in none of the copies that could be looked at" in " ".join(ended.out.split())
     bucket.close()
 
 

@@ -32,7 +32,8 @@ from deployments.verbs.options import FILE, JSON, TRUST_FILE
 @click.option(
     "--manifest",
     type=FILE,
-    help="Legacy layout: sha256sum of all files, kept apart.  [default: the one beside the copy]",
+    help="Legacy layout: sha256sum of all files, kept apart.  [default: the one beside the copy, "
+    "which does not prove that nothing was cut off]",
 )
 @click.option("--head", metavar="HEX", help="Legacy layout: hash of the last event, kept apart.")
 @click.option(

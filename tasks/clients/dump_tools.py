@@ -191,9 +191,14 @@ def _without_foreign_extensions(listed: str, dsn: str) -> tuple[str, list[str]]:
 
 
 def dump_database(dsn: str, target: Path, *, timeout_seconds: float, binaries: Path | None) -> None:
-    """Write the database of `dsn` into `target` in the custom format, compressed."""
+    """Write the database of `dsn` into `target` in the custom format, compressed.
+
+    Without the book of a recovery that is not at its end: nobody else may read it, so it would keep
+    every dump from being made.
+    """
     program = find_program("pg_dump", binaries)
     arguments = [str(program), "--format=custom", "--compress=gzip:1", f"--file={target}"]
+    arguments.append("--exclude-schema=audit_recovery")
     run(arguments, dsn, timeout_seconds)
 
 

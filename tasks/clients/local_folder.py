@@ -2,40 +2,28 @@
 
 Every path is walked part by part from one descriptor of the root (openat, O_NOFOLLOW), so that a
 symbolic link that somebody planted in the directory ends in an error and not outside. Files get
-their names by a rename once they are whole. What is not done lies in `.unfinished-recovery/`.
+their names by a rename once they are whole. What is not done lies in `.unfinished-recovery/`. What
+is made here may be read by its owner alone: a log may hold personal data.
 """
 
-import errno
-import fcntl
 import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from hashlib import sha256
-from io import FileIO
-from itertools import count
 from pathlib import Path
 
-from tasks.clients.errors import Conflict, Denied
-from tasks.domain.errors import BadInput, RunbookError
-from tasks.domain.local_paths import OWN_PREFIX, parts_of
+from tasks.clients.errors import Conflict
+from tasks.clients.local_errors import local_errors, translated
+from tasks.clients.own_folder import WORK, OwnFolder, own_folder
+from tasks.domain.errors import BadInput
+from tasks.domain.local_paths import MAX_PARTS, parts_of
 
-WORK = f"{OWN_PREFIX}recovery"
-"""The folder of ours in the target: unfinished files, the state, the lock."""
-
-_TEMPORARY = "part-"
-_LOCK = "lock"
 _PIECE = 1024 * 1024
 _ASIDE_BYTES = 200
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_NEW = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
-
-
-class DiskFull(RunbookError):
-    """No room is left; what has its name already is whole, and the rest can be fetched later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +47,10 @@ class Unfinished:
         """Add bytes; DiskFull when there is no room for them."""
         left = memoryview(data)
         self._digest.update(left)
-        self.size += len(left)
         while left:
-            left = left[os.write(self._descriptor, left) :]
+            written = os.write(self._descriptor, left)
+            self.size += written
+            left = left[written:]
 
     @property
     def content(self) -> LocalFile:
@@ -75,33 +64,32 @@ class LocalFolder:
     Made by `open_folder`: one process at a time.
     """
 
-    def __init__(self, root: Path, descriptor: int, work: int) -> None:
+    def __init__(self, root: Path, descriptor: int, own: OwnFolder) -> None:
         self.root = root
+        self.own = own
         self._root = descriptor
-        self._work = work
-        self._numbers = count()
 
     @contextmanager
     def new_file(self) -> Iterator[Unfinished]:
         """A file to be written and then given to `put`; gone when that does not happen."""
-        name = f"{_TEMPORARY}{next(self._numbers)}"
+        name = ""
         try:
-            descriptor = os.open(name, _NEW, 0o644, dir_fd=self._work)
+            name, descriptor = self.own.new()
             try:
                 yield Unfinished(name, descriptor)
             finally:
                 os.close(descriptor)
         except OSError as error:
-            raise self._translated(error, "a file in it") from error
+            raise translated(error, self.root, "a file in it") from error
         finally:
-            with suppress(FileNotFoundError):
-                os.unlink(name, dir_fd=self._work)
+            if name:
+                self.own.forget(name)
 
     def put(self, file: Unfinished, path: str) -> None:
         """Give the file its path, in place of what is there. Within `new_file`."""
         *folders, name = parts_of(path)
         with self._at(path), self._folder(folders, create=True) as folder:
-            os.rename(file.name, name, src_dir_fd=self._work, dst_dir_fd=folder)
+            os.rename(file.name, name, src_dir_fd=self.own.descriptor, dst_dir_fd=folder)
 
     def look(self, path: str) -> LocalFile | None:
         """Hash the file at the path; None when nothing is there. BadInput when it is no file."""
@@ -112,41 +100,26 @@ class LocalFolder:
         except FileNotFoundError:
             return None
 
-    def set_aside(self, path: str, mark: str) -> str:
-        """Rename the file at `path` to one beside it that ends in `mark`; the new path."""
+    def set_aside(self, path: str, mark: str, content: LocalFile) -> str:
+        """Rename the file at `path`, which has this content, to one beside it ending in `mark`.
+
+        Gives the new path; Conflict when something else has that already.
+        """
         *folders, name = parts_of(path)
         aside = f"{name.encode()[:_ASIDE_BYTES].decode(errors='ignore')}.{mark}"
         with self._at(path), self._folder(folders, create=False) as folder:
             with suppress(FileNotFoundError):
-                os.stat(aside, dir_fd=folder, follow_symlinks=False)
-                raise Conflict(f"{path}: {aside} is there already; move one of them away")
+                if _hashed(aside, folder, aside) != content:
+                    raise Conflict(f"{path}: {aside} is there already; move one of them away")
             os.rename(name, aside, src_dir_fd=folder, dst_dir_fd=folder)
         return "/".join([*folders, aside])
 
     def walk(self) -> Iterator[str]:
-        """Every path below the root but ours, files and whatever else, following no link."""
-        yield from _walk(self._root, "")
+        """Every path below the root but ours, files and whatever else, following no link.
 
-    def open_state(self, name: str) -> FileIO:
-        """A file of ours for reading and appending."""
-        flags = os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW | os.O_CLOEXEC
-        with self._at(name):
-            return os.fdopen(os.open(name, flags, 0o600, dir_fd=self._work), "a+b", buffering=0)
-
-    def write_state(self, file: FileIO, data: bytes) -> None:
-        """Append to a file of ours; DiskFull when there is no room: then a part may be there."""
-        with self._at("our state"):
-            file.write(data)
-            file.flush()
-
-    def replace_state(self, name: str, new: str) -> None:
-        """Rename a file of ours."""
-        os.rename(new, name, src_dir_fd=self._work, dst_dir_fd=self._work)
-
-    def forget(self, name: str) -> None:
-        """Remove a file of ours."""
-        with suppress(FileNotFoundError):
-            os.unlink(name, dir_fd=self._work)
+        A folder that cannot be looked into is given itself, with a slash at its end.
+        """
+        yield from _walk(self._root, "", 1)
 
     def free_bytes(self) -> int:
         """Room that is left for us."""
@@ -169,7 +142,7 @@ class LocalFolder:
                     if not create:
                         raise
                     with suppress(FileExistsError):
-                        os.mkdir(part, 0o755, dir_fd=inner)
+                        os.mkdir(part, 0o700, dir_fd=inner)
                     inner = os.open(part, _FOLDER, dir_fd=inner)
                 opened.append(inner)
             yield inner
@@ -179,69 +152,28 @@ class LocalFolder:
 
     @contextmanager
     def _at(self, path: str) -> Iterator[None]:
-        try:
+        with local_errors(self.root, ascii(path)[:200]):
             yield
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            raise self._translated(error, ascii(path)[:200]) from error
-
-    def _translated(self, error: OSError, what: str) -> RunbookError:
-        if error.errno in _FULL:
-            return DiskFull(f"{self.root}: no space is left; make room and run it again")
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            return Denied(f"{self.root}: no permission to write or read {what}")
-        return BadInput(
-            f"{self.root}: {what} leads over a link, or a file and a folder meet there "
-            f"({error.strerror}): move away what is there"
-        )
 
 
 @contextmanager
-def open_folder(root: Path) -> Iterator[LocalFolder]:
+def open_folder(root: Path, *, fill: bool = True) -> Iterator[LocalFolder]:
     """The directory, made when it is missing, to be filled by this process alone.
 
-    Conflict while another process fills it. What a killed one left unfinished is removed.
+    Conflict while another process fills it. Without `fill` it must be there, is only looked at, and
+    nothing in it is made or removed.
     """
     try:
-        root.mkdir(parents=True, exist_ok=True)
+        if fill:
+            root.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError as error:
         raise BadInput(f"expected a directory at {root}, found: {error.strerror}") from error
     try:
-        work, lock = _own_folder(root, descriptor)
-    except OSError as error:
-        os.close(descriptor)
-        if error.errno in _FULL:
-            raise DiskFull(f"{root}: no space is left; make room and run it again") from error
-        raise BadInput(
-            f"expected to make {WORK} in {root}, found: {error.strerror}; move away what is there"
-        ) from error
-    try:
-        yield LocalFolder(root, descriptor, work)
+        with own_folder(root, descriptor, fill=fill) as own:
+            yield LocalFolder(root, descriptor, own)
     finally:
-        for each in (lock, work, descriptor):
-            os.close(each)
-
-
-def _own_folder(root: Path, descriptor: int) -> tuple[int, int]:
-    """Descriptors of our folder and of its lock, which is held until it is closed."""
-    with suppress(FileExistsError):
-        os.mkdir(WORK, 0o700, dir_fd=descriptor)
-    work = os.open(WORK, _FOLDER, dir_fd=descriptor)
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
-    lock = os.open(_LOCK, flags, 0o600, dir_fd=work)
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(lock)
-        os.close(work)
-        raise Conflict(f"{root} is being filled by another process; wait for it") from error
-    with os.scandir(work) as entries:
-        for entry in entries:
-            if entry.name.startswith(_TEMPORARY):
-                os.unlink(entry.name, dir_fd=work)
-    return work, lock
+        os.close(descriptor)
 
 
 def _hashed(name: str, folder: int, path: str) -> LocalFile:
@@ -259,17 +191,30 @@ def _hashed(name: str, folder: int, path: str) -> LocalFile:
     return LocalFile(size, digest.hexdigest())
 
 
-def _walk(folder: int, prefix: str) -> Iterator[str]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if not prefix and entry.name == WORK:
-                continue
-            path = prefix + entry.name
-            if not entry.is_dir(follow_symlinks=False):
-                yield path
-                continue
-            inner = os.open(entry.name, _FOLDER, dir_fd=folder)
-            try:
-                yield from _walk(inner, f"{path}/")
-            finally:
-                os.close(inner)
+def _walk(folder: int, prefix: str, depth: int) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not prefix and entry.name == WORK:
+                    continue
+                path = prefix + entry.name
+                if not entry.is_dir(follow_symlinks=False):
+                    yield path
+                elif depth == MAX_PARTS:  # nothing of ours lies deeper
+                    yield f"{path}/"
+                else:
+                    yield from _inside(entry.name, folder, f"{path}/", depth + 1)
+    except OSError:
+        yield prefix or "./"
+
+
+def _inside(name: str, folder: int, path: str, depth: int) -> Iterator[str]:
+    try:
+        inner = os.open(name, _FOLDER, dir_fd=folder)
+    except OSError:  # we may not, or it is gone
+        yield path
+        return
+    try:
+        yield from _walk(inner, path, depth)
+    finally:
+        os.close(inner)

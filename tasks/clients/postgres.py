@@ -39,6 +39,12 @@ _BESIDES = re.compile(r"^(?:DETAIL|CONTEXT|HINT|LINE \d+|QUERY|STATEMENT):", re.
 _DATA_EXCEPTION = "22"
 """SQLSTATE class."""
 
+_ONLY_TABLES = """
+SELECT set_config(name, 'view, foreign-table', false) FROM pg_settings
+ WHERE name = 'restrict_nonsystem_relation_kind'
+"""
+"""Servers that have not this setting yet go without."""
+
 _SEARCH_PATH = "-c search_path=pg_catalog,public"
 
 
@@ -95,6 +101,17 @@ def connect(
         )
     with translated(where), connection:
         yield connection
+
+
+def only_read(connection: Connection[TupleRow]) -> None:
+    """For reading a damaged database, before its first transaction begins (no autocommit).
+
+    Its owner's functions may run by our mere reading (expressions of indexes, views put in a
+    table's place): they cannot write in a transaction that only reads, and views are refused.
+    """
+    connection.read_only = True
+    connection.execute(_ONLY_TABLES)
+    connection.commit()
 
 
 def dsn_of(dsn: str, database: str) -> str:

@@ -29,18 +29,7 @@ _TEMPLATE = """
 SELECT pg_encoding_to_char(encoding), datlocprovider, datcollate, datctype, datlocale
   FROM pg_database WHERE datname = %s
 """
-_GRANTS = """
-SELECT acl.privilege_type, acl.is_grantable,
-       CASE WHEN acl.grantee = 0 THEN NULL ELSE pg_get_userbyid(acl.grantee) END
-  FROM pg_database d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) acl
- WHERE d.datname = %s
-"""
-_SETTINGS = """
-SELECT s.setrole::bigint, pg_get_userbyid(s.setrole), unnest(s.setconfig)
-  FROM pg_db_role_setting s JOIN pg_database d ON d.oid = s.setdatabase WHERE d.datname = %s
-"""
 _PROVIDERS = {"b": "builtin", "c": "libc", "i": "icu"}
-_PRIVILEGES = frozenset({"CONNECT", "CREATE", "TEMPORARY"})
 _POLL_SECONDS = 0.002
 
 
@@ -144,10 +133,12 @@ def rename_databases(
     renames: Sequence[tuple[str, str, str]],
     known: Iterable[DatabaseState] = (),
     grants: sql.Composable | None = None,
+    opened: str = "",
 ) -> None:
     """(from, to, new comment) for each, all in one transaction: no client sees half of it.
 
-    `grants` are made before, under the old names. `known`: databases as they were looked at.
+    `grants` are made before, under the old names; those that were closed are open again by
+    `opened`, a new name, as the names change. `known`: databases as they were looked at.
     Raises Conflict, with nothing renamed, when a name belongs to another one by now or its comment
     changed: after its rename the row is locked, so what is read there cannot change any more.
     Conflict also when a session that is not ours to end is still connected.
@@ -171,6 +162,8 @@ def rename_databases(
                 for _, new, comment in renames
             )
         )
+        if opened:
+            allow_connections(connection, opened, allowed=True)
 
 
 def _require_same(found: DatabaseState | None, known: DatabaseState) -> None:
@@ -194,55 +187,6 @@ def give_default_grants(connection: Connection[TupleRow], name: str) -> None:
     connection.execute(
         sql.SQL("GRANT CONNECT, TEMPORARY ON DATABASE {} TO PUBLIC").format(sql.Identifier(name))
     )
-
-
-def grants_like(connection: Connection[TupleRow], source: str, target: str) -> sql.Composed:
-    """What gives `target` the database privileges of `source`: a dump of one database holds none.
-
-    It is run by `rename_databases`, in its transaction.
-    """
-    name = sql.Identifier(target)
-    statements = [sql.SQL("REVOKE ALL ON DATABASE {} FROM PUBLIC").format(name)]
-    for privilege, grantable, role in connection.execute(_GRANTS, (source,)).fetchall():
-        if privilege not in _PRIVILEGES:
-            raise Conflict(f"expected a database privilege, found {privilege!r} on {source}")
-        statements.append(
-            sql.SQL("GRANT {} ON DATABASE {} TO {}{}").format(
-                sql.SQL(privilege),
-                name,
-                sql.SQL("PUBLIC") if role is None else sql.Identifier(role),
-                sql.SQL(" WITH GRANT OPTION" if grantable else ""),
-            )
-        )
-    return sql.SQL("; ").join(statements)
-
-
-def copy_settings(connection: Connection[TupleRow], source: str, target: str) -> list[str]:
-    """Give `target` the settings of `source` (ALTER DATABASE ... SET); what could not be copied.
-
-    Settings for one role in one database need rights over that role, which we lack: they come
-    back as text, for the report.
-    """
-    left: list[str] = []
-    for role_oid, role, setting in connection.execute(_SETTINGS, (source,)).fetchall():
-        name, _, value = setting.partition("=")
-        if role_oid:
-            left.append(f"ALTER ROLE {role} IN DATABASE {target} SET {name}")
-            continue
-        parts = [sql.Literal(part.strip().strip('"')) for part in value.split(",")]
-        values = sql.SQL(", ").join(parts) if name in _LISTS else sql.Literal(value)
-        try:
-            connection.execute(
-                sql.SQL("ALTER DATABASE {} SET {} TO {}").format(
-                    sql.Identifier(target), sql.Identifier(*name.split(".")), values
-                )
-            )
-        except psycopg.errors.InsufficientPrivilege:
-            left.append(f"ALTER DATABASE {target} SET {name}")
-    return left
-
-
-_LISTS = frozenset({"search_path", "temp_tablespaces", "session_preload_libraries"})
 
 
 def sessions(connection: Connection[TupleRow], database: str) -> list[Session]:

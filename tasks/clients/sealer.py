@@ -89,7 +89,7 @@ def rebuild(
         "mode": mode,
         "notes": list(notes),
     }
-    value = _post(sealer, f"rebuild/{log}", order)
+    value = _post(sealer, f"rebuild/{log}", order, sealer.rebuild_timeout_seconds)
     fields = {name: _field(value, name, str) for name in ("origin", "root", "note")}
     texts = {name: _field(value, name, str) for name in ("statement", "sha256")}
     counts = {name: _field(value, name, int) for name in ("size", "put_back", "left", "lost")}
@@ -97,14 +97,17 @@ def rebuild(
 
 
 def _post(
-    sealer: SealerSettings, path: str, body: Mapping[str, Any] | None = None
+    sealer: SealerSettings,
+    path: str,
+    body: Mapping[str, Any] | None = None,
+    timeout_seconds: float | None = None,
 ) -> dict[str, Any]:
     if not sealer.url:
         raise BadInput("expected the sealer's address, found none: set RUNBOOK_SEALER__URL")
     answer = http.call(
         "POST",
         f"{sealer.url.rstrip('/')}/{path}",
-        timeout_seconds=sealer.timeout_seconds,
+        timeout_seconds=timeout_seconds or sealer.timeout_seconds,
         token=sealer.token,
         json_body=body,
         accept=_ANSWERS,

@@ -25,7 +25,7 @@ LEGACY_ROOT = "audit_logs/"
 
 _MAX_PART_BYTES = 255
 _MAX_PATH_BYTES = 1024
-_MAX_PARTS = 100
+MAX_PARTS = 100
 # controls, format marks (bidi, zero width), surrogates, line and paragraph separators
 _UNSHOWABLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _DEVICE = re.compile(r"(con|prn|aux|nul|com[0-9]|lpt[0-9])(\..*)?", re.ASCII | re.IGNORECASE)
@@ -44,7 +44,7 @@ class Why(StrEnum):
     CONTROL = "it holds a control or an invisible character"
     TOO_LONG = "a part of it is longer than 255 bytes, or the whole than 1024"
     RESERVED = "a part of it is a name that this program or a system keeps for itself"
-    COLLIDES = "another key has the same name but for case or Unicode form"
+    COLLIDES = "another key has the same name, as this file system tells names"
     FILE_AND_FOLDER = "another key needs the same name, one as a file and one as a folder"
 
 
@@ -96,9 +96,13 @@ def is_of_a_log(path: str) -> bool:
 
 
 class Places:
-    """The paths that are taken below one directory. Memory: some 150 bytes for each of them."""
+    """The paths that are taken below one directory. Memory: some 150 bytes for each of them.
 
-    def __init__(self) -> None:
+    `folds`: the file system there takes names for one that differ by case or Unicode form.
+    """
+
+    def __init__(self, *, folds: bool) -> None:
+        self._folds = folds
         self._files: set[int] = set()
         self._folders: set[int] = set()
         self._exact: set[int] = set()
@@ -108,7 +112,7 @@ class Places:
         why = refusal(path)
         if why is not None:
             return why
-        name = folded(path)
+        name = folded(path) if self._folds else path
         above = list(map(hash, _folders_above(name)))
         this = hash(name)
         if this in self._files:
@@ -141,7 +145,7 @@ def _is_too_long(path: str) -> bool:
     parts = path.split("/")
     longest = max(len(part.encode()) for part in parts)
     whole = len(path.encode())
-    return longest > _MAX_PART_BYTES or whole > _MAX_PATH_BYTES or len(parts) > _MAX_PARTS
+    return longest > _MAX_PART_BYTES or whole > _MAX_PATH_BYTES or len(parts) > MAX_PARTS
 
 
 def _is_reserved(part: str) -> bool:

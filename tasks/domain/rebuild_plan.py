@@ -10,7 +10,15 @@ from tasks.domain.errors import BadInput
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident
 from tasks.domain.ledger.verdicts import INFORMATIONAL
-from tasks.domain.log_rebuild import MAX_RUNS, Mode, Ordered, Survey, Why, ranges_in_words
+from tasks.domain.log_rebuild import (
+    MAX_RUNS,
+    Consistency,
+    Mode,
+    Ordered,
+    Survey,
+    Why,
+    ranges_in_words,
+)
 from tasks.domain.plan import NOTHING, Plan, PlanStep
 from tasks.domain.recovery_plan import SWAP, is_damage
 
@@ -58,7 +66,12 @@ def plan_log_rebuild(incident: str, found: Survey, expires_at: datetime) -> Plan
             f"({found.found.size} leaves could be read) and the signed one: {found.consistency}"
         ),
         steps=(PlanStep(REBUILD, f"put back {named}{more}: {where}", TARGET, NOTHING),),
-        observed={"objects": runs, "others": others, "mode": found.mode.value},
+        observed={
+            "objects": runs,
+            "others": others,
+            "mode": found.mode.value,
+            "consistency": found.consistency.value,
+        },
         will_be_lost=NOTHING,
         expires_at=expires_at,
     )
@@ -101,10 +114,15 @@ def planned_mode(plan: Plan) -> Mode:
 def still_fits(plan: Plan, found: Survey) -> bool:
     """Whether nothing is damaged that the plan does not know of: less may be, more may not.
 
-    And whether it would be put back in the same way.
+    And whether it would be put back in the same way, and no forged tree was found that whoever
+    approved it was not told of.
     """
     known = int(plan.observed.get("others", 0))
     is_same = planned_mode(plan) is found.mode
+    is_forged = found.consistency is Consistency.INCONSISTENT
+    was_told = plan.observed.get("consistency") == Consistency.INCONSISTENT.value
+    if is_forged and not was_told:
+        return False
     return is_same and _not_named(found, planned_objects(plan)) <= known
 
 

@@ -21,18 +21,25 @@ class What(StrEnum):
     ERASED = "erased again"
     LIVES = "erasure not repeated"  # the living database has the row, so it came after the erasure
     ERASURE_FAILED = "erasure failed"
+    UNSIGNED = "erasure not signed"  # anybody could have written it: a person has to erase
     FELL = "spend fell"  # the living table said less than the backup
     NO_NUMBER = "spend is no number"  # NaN or infinite
     UNCHARGED = "released, not charged"  # the log's releases add up to more than the table said
     UNRELEASED = "charged, no release"  # the table said more than the log's releases add up to
     BAD_RELEASE = "unreadable release"
-    UNCOMPARED = "spend not compared"  # the living table is gone, or of another form
+    UNCOMPARED = (
+        "spend not compared"  # the living table is gone, of another form, or has other rows
+    )
+    LOST = "records lost"  # each may have been a release
+    OTHER_OWNER = "owner differs"  # the restored table belongs to the database's owner
+    RIGHTS = "rights differ"  # from the living database's; the detail says what was done
+    CUT_OFF = "tables not looked at"  # more than are looked at
 
 
 NOT_CARRIED = frozenset(
     {
         *(What.LISTED, What.DIFFERS, What.GONE, What.AMBIGUOUS, What.REFUSED, What.UNREADABLE),
-        *(What.NO_NUMBER, What.ERASURE_FAILED),
+        *(What.NO_NUMBER, What.ERASURE_FAILED, What.UNSIGNED, What.CUT_OFF),
     }
 )
 """What the living database has and the restored one does not have so."""
@@ -40,7 +47,7 @@ NOT_CARRIED = frozenset(
 CONTRADICTIONS = frozenset(
     {
         *(What.FELL, What.NO_NUMBER, What.UNCHARGED, What.UNRELEASED, What.BAD_RELEASE),
-        What.UNCOMPARED,
+        *(What.UNCOMPARED, What.LOST),
     }
 )
 """About privacy spend: no release until a person has looked."""
@@ -99,6 +106,9 @@ class Reconciled:
         erased = self.total(What.ERASED)
         if erased:
             begin += f"; {erased} rows erased since the backup are erased again"
+        by_hand = self.total(What.UNSIGNED, What.ERASURE_FAILED, What.LIVES)
+        if by_hand:
+            begin += f"; erasures that are not made again: {by_hand}, to be made by hand"
         if self.contradictions:
             said = ", ".join(f"{what}: {count}" for what, count in self.contradictions.items())
             begin += f"; privacy spend is contradicted ({said}): no release until a person looked"

@@ -29,6 +29,16 @@ LIST_KEYS = (
 """What a proof says of the signed list about other tables."""
 
 
+NOT_BROUGHT = (
+    "not brought over: what was made or altered since the backup of tables, code and large objects",
+    "materialized views are as of the backup until somebody refreshes them",
+    "logical replication slots stay with the quarantined database and keep WAL: drop them in time",
+    "the quarantined database keeps its owner, who can open or drop it",
+    "the signed list is locked and names keys of rows: names of people may stand in them",
+)
+"""Of a living database: what a swap leaves behind or aside, for whoever approves it."""
+
+
 def is_damage(diagnosis: Mapping[str, Any] | None) -> bool:
     """Whether verification has proven that records of the table are altered or missing."""
     found = diagnosis or {}
@@ -119,7 +129,7 @@ def plan_database_recovery(
             PlanStep(
                 RECONCILE,
                 f"{_reconcile(choice, numbers)}; keep the greatest privacy spend and compare it "
-                "with the releases in the log; make erasures since the backup again in "
+                "with the releases in the log; make signed erasures since the backup again in "
                 f"{names.scratch}",
                 beside,
                 "nothing",
@@ -129,7 +139,8 @@ def plan_database_recovery(
                 f"hold writers still, carry the last records over, rename {names.production} to "
                 f"{names.quarantine} and {names.scratch} to {names.production} in one transaction",
                 production,
-                "nothing; sessions on the database end, and writers wait about a second",
+                "nothing; sessions on the database end, and writers wait about a second: where it "
+                "would be longer than the limit that is set, the swap is undone",
             ),
         ),
         observed=observed,
@@ -203,6 +214,7 @@ def dry_run(
         f"would carry over up to {numbers.unsigned_tail} unsigned records, {missing} missing now",
         f"size afterwards: {numbers.size_after} records; no seq is used twice",
         f"it takes {needed}",
+        *(NOT_BROUGHT if numbers.database_exists else ()),
     ]
     if numbers.doubt:
         lines.append(f"unknown: the writers' answer is no head of theirs: {numbers.doubt}")

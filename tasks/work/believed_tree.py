@@ -7,10 +7,9 @@ along. Memory: a few blocks of 65,536 leaves, whatever the log's length.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from itertools import islice, product
-from math import prod
+from itertools import islice
 
 from tasks.clients.errors import Malformed, NotFound
 from tasks.domain.errors import NotProven
@@ -22,12 +21,12 @@ from tasks.domain.ledger.blocks import (
     SignedBlocks,
     block_count,
     block_range,
-    root_of_blocks,
 )
 from tasks.domain.ledger.records import is_tombstone, stored_prev
 from tasks.domain.ledger.segments import MAX_STORED_BYTES, Segment, SegmentError, unpack
 from tasks.domain.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, tile_data
 from tasks.domain.ledger.tree import Tree
+from tasks.work.block_choices import are_too_many, chosen_roots
 from tasks.work.log_files import LogStore
 from tasks.work.log_segments import segment_lines, segments_by_block
 from tasks.work.log_versions import KeptVersion, LogVersions, worth_trying
@@ -42,7 +41,6 @@ ReadLines = Callable[[int, int], Lines]
 _BLOCK_LEVELS = 2
 """Tiles of levels 0 and 1 lie below one block each."""
 
-_MOST_TRIES = 4096
 _NAMED = 5
 _MOST_SEGMENTS = 20
 _TILE_BYTES = TILE_WIDTH * HASH_SIZE
@@ -58,14 +56,12 @@ class Copies:
         self.versions = versions
         self.table = table
         self.stored = segments_by_block(log)
-        self._hidden: dict[int, list[tuple[Segment, str]]] = {}
+        self._hidden: dict[int, dict[Segment, list[KeptVersion]]] = {}
         for each in versions.below("seg/"):
             segment = Segment.parse(each.path)
-            if segment is None or each.is_marker or each.size > MAX_STORED_BYTES:
-                continue
-            if not each.is_latest:
-                index = segment.first // BLOCK
-                self._hidden.setdefault(index, []).append((segment, each.version_id))
+            if segment is not None and not each.is_latest:
+                of_block = self._hidden.setdefault(segment.first // BLOCK, {})
+                of_block.setdefault(segment, []).append(each)
 
     def segments(self, index: int) -> Iterator[tuple[str, Lines]]:
         """(name, lines) of what is stored or hidden of a block's segments, the likeliest first."""
@@ -75,11 +71,16 @@ class Copies:
             return (0, segment.count) if segment.count >= wanted else (1, -segment.count)
 
         stored = sorted(self.stored.get(index, ()), key=distance)[:_MOST_SEGMENTS]
-        hidden = sorted(self._hidden.get(index, ()), key=lambda each: distance(each[0]))
+        hidden = self._hidden.get(index, {})
         for segment in stored:
             yield segment.path, self._stored_lines(segment)
-        for segment, version in hidden[:_MOST_SEGMENTS]:
-            yield f"version {version} of {segment.path}", self._hidden_lines(segment, version)
+        for segment in sorted(hidden, key=distance)[:_MOST_SEGMENTS]:
+            tried = {each.version_id for each in worth_trying(hidden[segment], MAX_STORED_BYTES)}
+            for each in hidden[segment]:  # from the newest on
+                if each.version_id in tried:
+                    version = each.version_id
+                    name = f"version {version} of {segment.path}"
+                    yield name, self._hidden_lines(segment, version)
 
     def _stored_lines(self, segment: Segment) -> Lines:
         end = self.size - segment.first
@@ -175,16 +176,24 @@ class BelievedTree(Tree):
         """
         *whole, mixed = self._readers
         count = block_count(self.size)
-        claims: list[list[bytes]] = [[] for _ in range(count)]
+        claims: list[dict[Hashable, bytes]] = [{} for _ in range(count)]
         for readers in (whole, [mixed]):
             for index in range(count):
                 self._claim(claims[index], index, readers)
-            if all(claims) and prod(map(len, claims)) <= _MOST_TRIES:
-                for roots in product(*claims):
-                    if root_of_blocks(self.size, roots) == self.checkpoint.root:
-                        return list(roots)
+            chosen = chosen_roots(self.checkpoint, claims)
+            if chosen is not None:
+                return chosen
+        if are_too_many(claims):
+            raise NotProven(
+                f"{self.copies.log}: tiles, segments and table contradict each other in so many of "
+                f"{count} blocks that there are too many combinations to try all; of the likeliest "
+                f"none reproduces the signed root of {self.size} records. Bring one of the three "
+                "back from a backup and look again; nothing is put back"
+            )
         unknown = [index for index, found in enumerate(claims) if not found]
-        doubtful = unknown or [index for index, found in enumerate(claims) if len(found) > 1]
+        doubtful = unknown or [
+            index for index, found in enumerate(claims) if len(set(found.values())) > 1
+        ]
         seqs = [block_range(index, self.size) for index in doubtful[:_NAMED]]
         named = ", ".join(f"{each.start} to {each.stop - 1}" for each in seqs) or "all"
         raise NotProven(
@@ -192,14 +201,14 @@ class BelievedTree(Tree):
             f"of {self.size} records; in doubt are the records {named}: nothing is put back"
         )
 
-    def _claim(self, claims: list[bytes], index: int, readers: Sequence[ReadBlock]) -> None:
+    def _claim(
+        self, claims: dict[Hashable, bytes], index: int, readers: Sequence[ReadBlock]
+    ) -> None:
         width = len(block_range(index, self.size)) * HASH_SIZE
         for read in readers:
             claimed = read(index)
             if claimed is not None and len(claimed) == width:
-                root = tree_root(claimed)
-                if root not in claims:
-                    claims.append(root)
+                claims[read] = tree_root(claimed)
 
 
 class _TableBlocks:

@@ -91,10 +91,11 @@ def carry_bulk(site: Site, ask_head: AskHead, fence: Fence) -> Carried:
         ) as scratch,
         reading_production(site) as production,
     ):
-        state = postgres_admin.databases(admin, [scratch_name])[scratch_name]
-        mark = site.is_ours(state, Stage.RESTORED)
+        states = postgres_admin.databases(admin, [scratch_name, site.names.production])
+        mark = site.is_ours(states[scratch_name], Stage.RESTORED)
         if mark is None:
             raise NotProven(f"expected {scratch_name} to be restored for {site.incident}: do so")
+        site.require_planned(mark, states.get(site.names.production))
         # Asked before the rows are read: whatever the head names is in them, or lost.
         head = newest(mark.writers_head, ask_head())
         carried = carry(site, mark.signed, production, scratch, head, fence, last=False)
@@ -122,6 +123,7 @@ def reading_production(site: Site) -> Iterator[Connection[TupleRow] | None]:
                     autocommit=False,
                 )
             )
+            postgres.only_read(connection)
         yield connection
 
 

@@ -22,47 +22,59 @@ def finite(pair: Pair) -> sql.Composable:
     return AND.join(checks) if checks else sql.SQL("true")
 
 
+def more(pair: Pair) -> sql.Composable:
+    """That `l` says more than `r` in a spend column. NULL is less than every value."""
+    return _some(pair, "({mine} IS NOT NULL AND ({theirs} IS NULL OR {mine} > {theirs}))")
+
+
+def less(pair: Pair) -> sql.Composable:
+    """That `l` says less than `r` in a spend column, or nothing any more."""
+    return _some(pair, "({theirs} IS NOT NULL AND ({mine} IS NULL OR {mine} < {theirs}))")
+
+
+def is_later(pair: Pair) -> sql.Composable:
+    """That the column that tells newer rows says so of `l`; a NULL in it says nothing."""
+    if pair.newer is None:
+        return sql.SQL("false")
+    return sql.SQL("(l.newer > {}) IS TRUE").format(sql.Identifier("r", pair.newer.name))
+
+
 def keep_greatest(scratch: Connection[TupleRow], pair: Pair) -> None:
-    """Of each spend column the greatest value; what the living table says less of is a finding."""
-    spends = [(sql.Identifier("l", f"s{place}"), column) for place, column in enumerate(pair.spend)]
+    """Of each spend column the greatest value; what the living table says less of is a finding.
+
+    Other columns are those of the backup, until a newer row is taken over as a whole.
+    """
     joined = sql.SQL("FROM {} l JOIN {} AS r ON {} WHERE {} AND ").format(
         LIVING, restored_of(pair), pair.same_key("l", "r"), finite(pair)
     )
-
-    def some(operator: str) -> sql.Composable:
-        compared = sql.SQL("{} " + operator + " {}")
-        tests = (compared.format(mine, sql.Identifier("r", each.name)) for mine, each in spends)
-        return sql.SQL("({})").format(OR.join(tests))
-
-    more, less = some(">"), some("<")
-    enter(scratch, pair, sql.Literal(What.RAISED.value), joined + more)
-    enter(scratch, pair, sql.Literal(What.FELL.value), joined + less)
-    enter(
-        scratch,
-        pair,
-        sql.Literal(What.DIFFERS.value),
-        joined
-        + sql.SQL("NOT {} AND NOT {} AND l.digest <> {} AND NOT ({})").format(
-            more,
-            less,
-            pair.digest("r"),
-            sql.SQL("l.newer > {}").format(sql.Identifier("r", pair.newer.name))
-            if pair.newer
-            else sql.SQL("false"),
-        ),
+    raised = sql.SQL("{} AND NOT {}").format(more(pair), less(pair))
+    differs = sql.SQL("NOT {} AND NOT {} AND l.digest <> {} AND NOT ({})").format(
+        more(pair), less(pair), pair.digest("r"), is_later(pair)
     )
+    enter(scratch, pair, sql.Literal(What.RAISED.value), joined + raised)
+    enter(scratch, pair, sql.Literal(What.FELL.value), joined + less(pair))
+    enter(scratch, pair, sql.Literal(What.DIFFERS.value), joined + differs)
     grown = [
-        sql.SQL("{0} = greatest(r.{0}, {1})").format(column.sql, mine) for mine, column in spends
+        sql.SQL("{0} = greatest(r.{0}, {1})").format(each.sql, sql.Identifier("l", f"s{place}"))
+        for place, each in enumerate(pair.spend)
     ]
-    if pair.newer is not None:
-        grown.append(sql.SQL("{0} = greatest(r.{0}, l.newer)").format(pair.newer.sql))
     scratch.execute(
-        sql.SQL("UPDATE {} AS r SET {} FROM {} l WHERE {} AND {} AND l.digest <> {}").format(
+        sql.SQL("UPDATE {} AS r SET {} FROM {} l WHERE {} AND {} AND {}").format(
             restored_of(pair),
             COMMA.join(grown),
             LIVING,
             pair.same_key("l", "r"),
             finite(pair),
-            pair.digest("r"),
+            more(pair),
         )
     )
+
+
+def _some(pair: Pair, test: str) -> sql.Composable:
+    tests = (
+        sql.SQL(test).format(
+            mine=sql.Identifier("l", f"s{place}"), theirs=sql.Identifier("r", each.name)
+        )
+        for place, each in enumerate(pair.spend)
+    )
+    return sql.SQL("({})").format(OR.join(tests))

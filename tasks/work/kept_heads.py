@@ -9,10 +9,18 @@ from tasks.domain.ledger import Checkpoint, NoteError, Trust
 from tasks.domain.ledger.notes import MAX_NOTE_BYTES
 from tasks.work.believed_tree import stored_copies
 from tasks.work.log_files import LogStore
-from tasks.work.log_heads import CHECKPOINTS, MAX_RECORDS, SIZE_NAME, stored_sizes
+from tasks.work.log_heads import (
+    CHECKPOINTS,
+    MAX_RECORDS,
+    MOST_OPENED,
+    SIZE_NAME,
+    segment_ends,
+    stored_sizes,
+    worth_opening,
+)
 from tasks.work.log_versions import KeptVersion, LogVersions
 
-_NEWEST_TRIED = 1000
+_MOST_LOOKED_AT = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,16 +56,30 @@ class KeptHeads:
 
     def newest(self) -> HeadCopy:
         """The head of the highest size that counts. NotFound: none. NotProven: none counts."""
-        for size in reversed(self.sizes[-_NEWEST_TRIED:]):
+        tried = 0
+        for size in worth_opening(self.sizes, self._spoken_for):
+            tried += 1
             found = self.best(size)
             if found is not None and found.counts:
                 return found
         if not self.sizes:
             raise NotFound(f"{self._log} has no checkpoint, nor an older version of one")
-        tried = min(len(self.sizes), _NEWEST_TRIED)
         raise NotProven(
-            f"{self._log}: no copy of the newest {tried} of {len(self.sizes)} checkpoints counts"
+            f"{self._log}: tried {tried} of {len(self.sizes)} checkpoints; no copy of one counts"
         )
+
+    def worth_looking_at(self) -> tuple[list[int], int]:
+        """(the sizes of which copies are compared, how many others there are).
+
+        All of them, where nobody has planted thousands: then those at which a segment ends or ended
+        or that somebody kept, and a few others.
+        """
+        if len(self.sizes) <= MOST_OPENED:
+            return self.sizes, 0
+        ends = self._spoken_for()
+        known = [size for size in self.sizes if size in ends][-_MOST_LOOKED_AT:]
+        others = [size for size in self.sizes if size not in ends][:MOST_OPENED]
+        return sorted([*known, *others]), len(self.sizes) - len(known) - len(others)
 
     def best(self, size: int) -> HeadCopy | None:
         """The copy of this head that most witnesses signed; None when none verifies.
@@ -78,6 +100,12 @@ class KeptHeads:
             return True
         stored = next((each for each in self._copies(size) if each.source == _path(size)), None)
         return stored is not None and (stored.counts or not best.counts)
+
+    def _spoken_for(self) -> set[int]:
+        """Sizes at which a segment ends, or ended once, and those that somebody kept."""
+        hidden = (each.path for each in self._versions.below("seg/"))
+        kept = {each.checkpoint.size for each in self._notes}
+        return segment_ends(self._log.paths("seg/")) | segment_ends(hidden) | kept
 
     def _copies(self, size: int) -> Iterator[HeadCopy]:
         known = self._hidden.get(size, [])

@@ -82,11 +82,14 @@ def verify_legacy(
     public_key: LegacyKey | None,
     password: bytes | None,
     manifest: Mapping[str, str] | None = None,
+    is_outside: bool = True,
     head: str | None = None,
     progress: Progress | None = None,
     workers: int = 1,
 ) -> Verdict:
     """Every event and chain file. `manifest`: what `parse_manifest` gave; `workers`: threads.
+
+    `is_outside`: nobody who can write the log can write the manifest; else it confirms no end.
 
     `head`: the last event's hash as somebody outside knows it; after restarts the last one of each
     chain, separated by commas. Memory: some 400 bytes an event. BadInput for an encrypted log
@@ -111,7 +114,7 @@ def verify_legacy(
     if manifest is not None:
         for path in sorted(manifest.keys() - {path.removeprefix(_ROOT) for path in known}):
             run.audit.add(Code.DELETED, f"{path} is in the manifest and not here")
-    outcome = run.audit.finish(heads=heads, is_whole=manifest is not None)
+    outcome = run.audit.finish(heads=heads, is_whole=manifest is not None and is_outside)
     return _verdict(files, outcome, run, began)
 
 

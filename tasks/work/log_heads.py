@@ -1,6 +1,7 @@
 """The heads of a sealed log: signed notes under `checkpoints/`, all of them kept."""
 
 import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -18,6 +19,7 @@ from tasks.domain.ledger import (
     Trust,
 )
 from tasks.domain.ledger.notes import MAX_NOTE_BYTES
+from tasks.domain.ledger.segments import Segment
 from tasks.work.log_files import LogStore
 
 CHECKPOINTS = "checkpoints/"
@@ -27,7 +29,8 @@ COSIGNED = "cosigned/"
 MAX_RECORDS = 1 << 34
 """A head that claims more is refused: a stolen key must not make us look for them for ever."""
 SIZE_NAME = re.compile(r"0|[1-9][0-9]{0,18}", re.ASCII)
-_MAX_REFUSED = 1000
+MOST_OPENED = 1000
+"""Heads that are opened of those that nothing speaks for: anybody can plant thousands."""
 _COSIGNED_NAME = re.compile(r"(0|[1-9][0-9]{0,18})-([1-9][0-9]{0,11})", re.ASCII)
 _MAX_COSIGNED = 10
 _LONG_AGO = datetime.min.replace(tzinfo=UTC)
@@ -47,6 +50,23 @@ def stored_sizes(log: LogStore) -> list[int]:
     """Sizes for which the log has a file under `checkpoints/`, ascending."""
     names = (path.removeprefix(CHECKPOINTS) for path in log.paths(CHECKPOINTS))
     return sorted(int(name) for name in names if SIZE_NAME.fullmatch(name))
+
+
+def segment_ends(paths: Iterable[str]) -> set[int]:
+    """Where the segments among these paths end: a sealer writes one up to every head."""
+    parsed = (Segment.parse(path) for path in paths)
+    return {each.first + each.count for each in parsed if each is not None}
+
+
+def worth_opening(sizes: Sequence[int], ends: Callable[[], Collection[int]]) -> Iterator[int]:
+    """Of ascending sizes those to open, the newest first; then those at which a segment ends.
+
+    `ends` is asked for only where there are too many to open all of them.
+    """
+    yield from reversed(sizes[-MOST_OPENED:])
+    if len(sizes) > MOST_OPENED:
+        older = set(sizes[:-MOST_OPENED]).intersection(ends())
+        yield from sorted(older, reverse=True)[:MOST_OPENED]
 
 
 def open_head(log: LogStore, size: int, trust: Trust, *, witnessed: bool = True) -> Head:
@@ -91,7 +111,7 @@ def latest_head(log: LogStore, trust: Trust) -> Head:
     if not sizes:
         raise NotFound(f"{log} has no checkpoint; expected a signed note under {CHECKPOINTS}")
     refused: list[Finding] = []
-    for size in reversed(sizes[-_MAX_REFUSED:]):
+    for size in worth_opening(sizes, lambda: segment_ends(log.paths("seg/"))):
         try:
             head = open_head(log, size, trust)
         except NoteError as error:

@@ -1,37 +1,38 @@
 """A prefix of a bucket, brought into a local directory: only what differs, by digest.
 
 What a sealer or a logger writes is fetched as it is listed; strays wait for the end, so that none
-of them can take a name from the log. Local files that are not ours are never written over: one
-that stands where an object must go is set aside under another name, the others are listed.
+of them can take a name from the log. Local files that are not ours are never written over, nor are
+files of a log, which never change: whose copy is the right one, only the proof can tell. One that
+stands where another object must go is set aside under another name.
 """
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext, suppress
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from queue import Full, Queue
-from threading import Event, Lock, Thread
-from typing import TypeVar
+from threading import Event, Lock
 
 from tasks.clients.bulk import BulkReader, Listed
 from tasks.clients.errors import Conflict, Malformed, NotFound
-from tasks.clients.local_folder import DiskFull, LocalFile, LocalFolder
+from tasks.clients.local_errors import DiskFull
+from tasks.clients.local_folder import LocalFile, LocalFolder
 from tasks.domain.errors import BadInput, RunbookError
-from tasks.domain.local_paths import Places, RefusedKey, is_of_a_log
+from tasks.domain.local_paths import Places, RefusedKey, Why, is_of_a_log
+from tasks.work.disk_room import Room
+from tasks.work.local_copies import set_aside
+from tasks.work.reading_ahead import ahead
 from tasks.work.recovery_state import Kept, RecoveryState, object_id
 
 READERS = 16
-SPARE_BYTES = 16 * 1024 * 1024
-"""Room that is left on the disk: a full one hurts others more than us."""
 
 _BATCH = 32
 _BATCH_BYTES = 8 * 1024 * 1024
 _IN_FLIGHT = 4 * READERS
-_PAGES_AHEAD = 200
-_PATIENCE_SECONDS = 0.5
-_ASIDE_MARK = 12
-
-T = TypeVar("T")
+_PAGES_AHEAD = 64
+_MOST_REFUSED = 1000
+_HELD_BYTES = 64 * 1024 * 1024
+_HELD_EACH = 400
+"""Memory of a stray besides its name, which is there twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +63,8 @@ class Mirrored:
 
     `aside`: (path, new path) of local files that stood in the way; `extra`: local files that are
     neither listed nor ours; `gone`: ours, of objects that are no longer listed; they stay.
+    `refused` names the first thousand of `refused_count` keys, those of the log before all others.
+    `log_files`: objects with names of a log that are listed, `log_files_left` of them not brought.
     """
 
     fetched: int = 0
@@ -69,6 +72,9 @@ class Mirrored:
     unchanged: int = 0
     unchanged_bytes: int = 0
     folder_marks: int = 0
+    refused_count: int = 0
+    log_files: int = 0
+    log_files_left: int = 0
     refused: list[RefusedKey] = field(default_factory=list)
     failed: list[Failed] = field(default_factory=list)
     aside: list[tuple[str, str]] = field(default_factory=list)
@@ -142,8 +148,8 @@ class _Run:
         self._state = state
         self._progress = progress
         self._dry_run = dry_run
-        self._places = Places()
-        self._strays: list[_Wanted] = []
+        self._places = Places(folds=folder.own.folds_names())
+        self._room = Room(folder)
         self._files = self._bytes = 0
         self._files_due = self._bytes_due = 0
         self._is_listed = False
@@ -182,27 +188,47 @@ class _Run:
         self.result.gone.sort()
 
     def _wanted(self, stop: Event) -> Iterator[_Wanted]:
-        for page in _ahead(self._counted(), stop):
+        """What to bring. Of more strays than can be held the store is asked a second time."""
+        held: list[_Wanted] | None = []
+        held_bytes = 0
+        for page in ahead(self._counted(), _PAGES_AHEAD, stop):
             for listed in page:
                 path = listed.key.removeprefix(self._prefix)
-                if not listed.size and (path.endswith("/") or not path):
+                if _is_folder_mark(path, listed):
                     self.result.folder_marks += 1
                     self._drop(listed)
                 elif is_of_a_log(path):
+                    self.result.log_files += 1
                     yield from self._placed(_Wanted(path, listed))
-                else:
-                    self._strays.append(_Wanted(path, listed))
-        for stray in self._strays:
+                elif held is not None:
+                    held.append(_Wanted(path, listed))
+                    held_bytes += _HELD_EACH + 2 * len(path)
+                    if held_bytes > _HELD_BYTES:
+                        held = None
+        for stray in self._strays_again(stop) if held is None else held:
             yield from self._placed(stray)
-        self._strays.clear()
+
+    def _strays_again(self, stop: Event) -> Iterator[_Wanted]:
+        for page in ahead(self._reader.pages(self._prefix), _PAGES_AHEAD, stop):
+            for listed in page:
+                path = listed.key.removeprefix(self._prefix)
+                if not _is_folder_mark(path, listed) and not is_of_a_log(path):
+                    yield _Wanted(path, listed)
 
     def _placed(self, wanted: _Wanted) -> Iterator[_Wanted]:
         why = self._places.claim(wanted.path)
         if why is None:
             yield wanted
         else:
-            self.result.refused.append(RefusedKey(wanted.listed.key, why))
+            self._refuse(wanted, why)
             self._drop(wanted.listed)
+
+    def _refuse(self, wanted: _Wanted, why: Why) -> None:
+        self.result.refused_count += 1
+        if len(self.result.refused) < _MOST_REFUSED:
+            self.result.refused.append(RefusedKey(wanted.listed.key, why))
+        if is_of_a_log(wanted.path):
+            self.result.log_files_left += 1
 
     def _drop(self, listed: Listed) -> None:
         self._files_due -= 1
@@ -233,6 +259,7 @@ class _Run:
 
     def _add(self, batch: _Batch) -> None:
         self.result.failed += batch.failed
+        self.result.log_files_left += sum(is_of_a_log(each.path) for each in batch.failed)
         self.result.aside += batch.aside
         self.result.fetched += len(batch.fetched)
         self.result.fetched_bytes += sum(batch.fetched)
@@ -286,30 +313,23 @@ class _Run:
         if self._dry_run:
             batch.fetched.append(listed.size)
             return
-        if listed.size + SPARE_BYTES > self._folder.free_bytes():
-            raise DiskFull(
-                f"{self._folder.root}: expected room for {listed.size:,} bytes and "
-                f"{SPARE_BYTES:,} to spare, found {self._folder.free_bytes():,}: make room and run "
-                "it again; it goes on from here"
-            )
-        with self._folder.new_file() as file:
+        with self._room.new_file(listed.size) as file:
             etag = self._reader.download(listed, file)
             content = file.content
             if content != found:
-                aside = put_over(self._folder, self._state, path, found)
-                batch.aside += [(path, aside)] if aside else []
+                if found is not None and self._stays(path, found):
+                    batch.aside.append((path, set_aside(self._folder, path, found)))
                 self._folder.put(file, path)
         batch.kept.append(Kept(path, object_id(etag, content.size), content.sha256))
         batch.fetched.append(content.size)
 
+    def _stays(self, path: str, found: LocalFile) -> bool:
+        """Whether a local file must not be lost: all but strays of ours, which may change."""
+        return is_of_a_log(path) or self._state.made(path) != found.sha256
 
-def put_over(
-    folder: LocalFolder, state: RecoveryState, path: str, found: LocalFile | None
-) -> str | None:
-    """Make way for what goes to `path`: a file there that is not ours is renamed; its new path."""
-    if found is None or state.made(path) == found.sha256:
-        return None
-    return folder.set_aside(path, f"found-{found.sha256[:_ASIDE_MARK]}")
+
+def _is_folder_mark(path: str, listed: Listed) -> bool:
+    return not listed.size and (path.endswith("/") or not path)
 
 
 def _batches(wanted: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:
@@ -323,30 +343,3 @@ def _batches(wanted: Iterable[_Wanted]) -> Iterator[list[_Wanted]]:
             batch, size = [], 0
     if batch:
         yield batch
-
-
-def _ahead(items: Iterator[T], stop: Event) -> Iterator[T]:
-    """The same items, made in a thread of their own that is some way ahead."""
-    queue: Queue[tuple[T] | BaseException | None] = Queue(_PAGES_AHEAD)
-
-    def offer(what: tuple[T] | BaseException | None) -> None:
-        while not stop.is_set():  # nobody takes any more: then the thread must not wait for ever
-            with suppress(Full):
-                queue.put(what, timeout=_PATIENCE_SECONDS)
-                return
-
-    def make() -> None:
-        try:
-            for item in items:
-                offer((item,))
-                if stop.is_set():
-                    return
-            offer(None)
-        except BaseException as error:  # noqa: BLE001 - raised again where the items are wanted
-            offer(error)
-
-    Thread(target=make, daemon=True, name="bulk-list").start()
-    while (got := queue.get()) is not None:
-        if isinstance(got, BaseException):
-            raise got
-        yield got[0]

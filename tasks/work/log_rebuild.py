@@ -15,33 +15,36 @@ from there and ends with one statement about both.
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from typing import Any
 
 from tasks.clients.errors import Conflict, Malformed, NotFound
 from tasks.domain.errors import BadInput, NotProven
-from tasks.domain.ledger import NoteError, NoteVerifier, open_note, sign_note
+from tasks.domain.ledger import sign_note
 from tasks.domain.ledger.notes import MAX_NOTE_BYTES
 from tasks.domain.ledger.segments import MAX_STORED_BYTES
 from tasks.domain.log_rebuild import Damaged, Left, Mode, Ordered, Survey, Why, order_digest
 from tasks.domain.rebuild_intent import Intent
-from tasks.domain.rebuild_statement import PutBack, digest_in, signed_text, statement
+from tasks.domain.rebuild_statement import PutBack, signed_text, statement
 from tasks.work import audit_table
-from tasks.work.log_files import LogStore
 from tasks.work.log_survey import Restorer, stored_tree, survey
 from tasks.work.log_versions import LogVersions
+from tasks.work.rebuild_notes import (
+    REBUILT,
+    Earlier,
+    document_path,
+    earlier_rebuilds,
+    read_signed,
+)
 from tasks.work.rebuilding import table_source
 from tasks.work.sealing import Sealer, wait_for_others
 
-REBUILT = "rebuilt/"
-MAX_STATEMENT_BYTES = 64 * 1024 * 1024
 MAX_NOTES = 4
 
 _INCIDENT = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
-_ID = re.compile(r"rebuilt/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{12})/(intent|statement)\.note", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,25 +156,24 @@ class Rebuild:
             if one.path not in ordered
         ]
         left = (*self._found.left, *others)
-        begun, ended = self._earlier()
-        due = [one for one in due if not self._lies_beside(ended, one)]
-        if not due and not begun:
-            return self._again(ended, left)
-        name = begun or f"{self._now:%Y%m%dT%H%M%SZ}-{self._digest}"
-        intent = self._intent(name, due)
+        earlier = earlier_rebuilds(
+            self._log, self._digest, self._origin, self._sealer.signer.verifier
+        )
+        left = (*left, *earlier.planted)
+        due = [one for one in due if not self._lies_beside(earlier.ended, one)]
+        if not due and earlier.intent is None:
+            return self._again(earlier.ended, left)
+        name = earlier.begun or self._new_name(earlier.names)
+        intent = self._intent(name, due, earlier)
         put_back = [self._put(name, one, intent) for one in due]
         already, wrong = self._already(intent, {one.path for one in due})
         return self._state(name, intent, [*put_back, *already], (*left, *wrong))
 
-    def _earlier(self) -> tuple[str, str]:
-        """(the order's rebuild that was begun and not ended, the newest that was ended)."""
-        begun: set[str] = set()
-        ended: set[str] = set()
-        for path in self._log.paths(REBUILT):
-            match = _ID.fullmatch(path)
-            if match is not None and match[1].endswith(self._digest):
-                (begun if match[2] == "intent" else ended).add(match[1])
-        return max(begun - ended, default=""), max(ended, default="")
+    def _new_name(self, taken: Collection[str]) -> str:
+        at = self._now
+        while (name := f"{at:%Y%m%dT%H%M%SZ}-{self._digest}") in taken:
+            at += timedelta(seconds=1)
+        return name
 
     def _again(self, ended: str, left: tuple[Left, ...]) -> Done:
         """The order was carried out before: its statement once more, if there is one."""
@@ -182,33 +184,29 @@ class Rebuild:
         )
         return Done(self._found, (), left, path, sha256(data).hexdigest(), note)
 
-    def _intent(self, name: str, due: Sequence[Damaged]) -> Intent:
-        """Write down, or read what a killed attempt wrote down."""
-        try:
-            _, data, _ = read_signed(
-                self._log, name, "intent", self._origin, [self._sealer.signer.verifier]
-            )
-        except NotFound:
-            intent = Intent.of(self._found, {one.path: (one, self._kept(one.path)) for one in due})
-            about = {"name": name, "at": self._now.isoformat()}
-            self._write_signed(name, "intent", about | intent.as_json())
-            return intent
-        value = json.loads(data)
-        if value.get("name") != name:
-            raise NotProven(f"{self._log}: the intent under {name} is another's: look who wrote it")
-        intent = Intent.from_json(value)
-        if intent.head.size > self._found.head.size:
+    def _intent(self, name: str, due: Sequence[Damaged], earlier: Earlier) -> Intent:
+        """Write down what will be done, unless a killed attempt of this name has written it.
+
+        Where somebody has taken the place of its statement, it is written anew, as it was found.
+        """
+        intent = earlier.intent
+        if intent is not None and intent.head.size > self._found.head.size:
             raise NotProven(
                 f"{self._log}: {name} was begun at {intent.head.size} signed records, now the "
                 f"newest head has {self._found.head.size}: a person must look"
             )
+        if intent is None:
+            intent = Intent.of(self._found, {one.path: (one, self._kept(one.path)) for one in due})
+        if not earlier.begun:
+            about = {"name": name, "at": self._now.isoformat()}
+            self._write_signed(name, "intent", about | intent.as_json())
         return intent
 
     def _write_signed(self, name: str, kind: str, value: dict[str, Any]) -> tuple[str, bytes, str]:
         """(path, document, note); the note comes last: without it the document says nothing."""
         document = json.dumps(value, sort_keys=True, indent=1).encode()
         note = sign_note(signed_text(self._origin, kind, document), self._sealer.signer)
-        path = _document(name, kind, sha256(document).hexdigest())
+        path = document_path(name, kind, sha256(document).hexdigest())
         self._log.write(path, document)
         self._log.write(f"{REBUILT}{name}/{kind}.note", note.encode())
         return path, document, note
@@ -289,27 +287,3 @@ class Rebuild:
             name, "statement", statement(stated, rebuilt, put_back, left, about)
         )
         return Done(stated, tuple(put_back), left, path, sha256(document).hexdigest(), note)
-
-
-def read_signed(
-    log: LogStore, name: str, kind: str, origin: str, verifiers: Iterable[NoteVerifier]
-) -> tuple[str, bytes, str]:
-    """(path, document, note) of a rebuild's `intent` or `statement`, proven by the signature.
-
-    NotFound without the note or its document; NotProven when the two do not belong together.
-    """
-    where = f"{REBUILT}{name}/{kind}.note"
-    try:
-        note = log.read(where, MAX_NOTE_BYTES).decode()
-        digest = digest_in(open_note(note, verifiers), origin, kind)
-        path = _document(name, kind, digest)
-        document = log.read(path, MAX_STATEMENT_BYTES)
-    except (NoteError, BadInput, Malformed, UnicodeDecodeError) as error:
-        raise NotProven(f"{log}{where} is not the sealer's: {error}") from error
-    if sha256(document).hexdigest() != digest:
-        raise NotProven(f"{log}{path} is not what the sealer signed: somebody writes there")
-    return path, document, note
-
-
-def _document(name: str, kind: str, digest: str) -> str:
-    return f"{REBUILT}{name}/{kind}-{digest[:16]}.json"

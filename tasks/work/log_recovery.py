@@ -15,23 +15,31 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from tasks.clients.bulk import BulkReader
-from tasks.clients.errors import ClientError, Denied
-from tasks.clients.local_folder import DiskFull, LocalFolder, open_folder
+from tasks.clients.errors import Denied, Malformed
+from tasks.clients.local_errors import DiskFull
+from tasks.clients.local_folder import LocalFolder, open_folder
 from tasks.domain.errors import BadInput
-from tasks.domain.ledger import Status, Trust, Verdict, combine
+from tasks.domain.ledger import Layout, Status, Trust, Verdict, combine
 from tasks.domain.ledger.legacy_keys import LegacyKey
-from tasks.domain.ledger.legacy_manifest import log_path
 from tasks.domain.ledger.verdicts import INFORMATIONAL
-from tasks.domain.local_paths import OWN_PREFIX, is_of_a_log
+from tasks.domain.local_paths import OWN_PREFIX
 from tasks.settings import StoreSettings
 from tasks.work.comparisons import compare_with_anchor
-from tasks.work.legacy import is_legacy, verify_legacy
+from tasks.work.legacy import verify_legacy
+from tasks.work.local_copies import LocalCopies
 from tasks.work.log_files import LogStore
 from tasks.work.log_mirror import Done, Mirrored, mirror
-from tasks.work.log_versions import LogVersions, NoVersions, ObjectLogVersions
-from tasks.work.rebuilding import table_source
-from tasks.work.recovery_mends import Mends, Target, hidden_heads, mend_legacy, mend_sealed
-from tasks.work.recovery_sources import Manifest, Source, find_manifest, newest_copy
+from tasks.work.log_versions import LogVersions
+from tasks.work.recovery_layout import layout_of, versions_of
+from tasks.work.recovery_mends import (
+    Mends,
+    Table,
+    Target,
+    hidden_heads,
+    mend_legacy,
+    mend_sealed,
+)
+from tasks.work.recovery_sources import Copy, Manifest, Source, find_manifest, newest_copy
 from tasks.work.recovery_state import RecoveryState
 from tasks.work.trusted import Progress as Hashed
 from tasks.work.verification import verify_log
@@ -59,13 +67,15 @@ class Watch:
 class Proof:
     """By what the recovered log is judged. Without `trust` a sealed log is brought, not proven.
 
-    `table_dsn`: where records are looked for that no segment has. The rest is for a legacy log, as
-    `verify_legacy` takes it; `manifest` instead of the one beside the copy.
+    `table_dsn`: where records are looked for that no segment has. `unread`: why no head of ours is
+    among the notes. The rest is for a legacy log, as `verify_legacy` takes it; `manifest` instead
+    of the one beside the copy.
     """
 
     trust: Trust | None = None
     table_dsn: str = ""
     notes: tuple[str, ...] = ()
+    unread: str = ""
     public_key: LegacyKey | None = None
     password: bytes | None = None
     manifest: dict[str, str] | None = None
@@ -106,6 +116,7 @@ class Recovery:
             "fetched_bytes": done.fetched_bytes,
             "unchanged": done.unchanged,
             "unchanged_bytes": done.unchanged_bytes,
+            "refused_count": done.refused_count,
             "refused": [each.as_json() for each in done.refused],
             "failed": [{"path": each.path, "reason": each.reason} for each in done.failed],
             "set_aside": [{"path": old, "now": new} for old, new in done.aside],
@@ -141,12 +152,15 @@ def recover(
     watch = progress or Watch()
     reader = BulkReader(store, source.bucket)
     try:
-        found, days = newest_copy(reader, source)
-        with _target(target_dir, dry_run=dry_run) as folder:
-            state = RecoveryState(folder, str(found))
+        copy = newest_copy(reader, store, source)
+        day = copy.source.day  # of its own: tomorrow's copy is another log, not a change of this
+        place = target_dir / day if day else target_dir
+        with _target(place, dry_run=dry_run) as folder:
+            state = RecoveryState(folder, str(copy.source))
             try:
-                done = mirror(reader, found.prefix, folder, state, watch.brought, dry_run=dry_run)
-                run = _Run(found, target_dir, tuple(days), folder, state, store, proof, done)
+                prefix = copy.source.prefix
+                done = mirror(reader, prefix, folder, state, watch.brought, dry_run=dry_run)
+                run = _Run(copy, place, folder, state, store, proof, done)
                 return run.plan() if dry_run else run.finish(watch.hashed)
             finally:
                 state.close()
@@ -171,9 +185,8 @@ def verify_restored(
 
 @dataclass(frozen=True, slots=True)
 class _Run:
-    source: Source
+    copy: Copy
     target: Path
-    days: tuple[str, ...]
     folder: LocalFolder
     state: RecoveryState
     store: StoreSettings
@@ -182,6 +195,9 @@ class _Run:
 
     def plan(self) -> Recovery:
         """What would be brought, and whether there is room for it."""
+        if not self.done.log_files:
+            versions, _ = versions_of(self.store, self.copy.source.bucket, self.copy.source.prefix)
+            layout_of(self.copy.source, self.folder.walk(), versions)
         free = self.folder.free_bytes()
         short = self.done.fetched_bytes - free
         reason = f"{short:,} bytes of room are missing in the target" if short > 0 else ""
@@ -191,20 +207,31 @@ class _Run:
         """Put right and prove what was brought."""
         if self.done.stopped:
             return self._ended(Ending.STOPPED, self.done.stopped)
-        target = Target(self.folder, self.state)
+        target, source = Target(self.folder, self.state), self.copy.source
         try:
-            if is_legacy(target.log) or (not self.done.files and self._was_legacy()):
-                return self._legacy(target, hashed)
-            return self._sealed(target, hashed)
+            versions, refused = versions_of(self.store, source.bucket, source.prefix)
+            layout = layout_of(source, target.log.paths(""), versions)
+            versions = self._with_local(versions)
+            finish = self._legacy if layout is Layout.LEGACY else self._sealed
+            return finish(target, versions, refused, hashed)
         except DiskFull as error:
             return self._ended(Ending.STOPPED, str(error))
+        except (Denied, Malformed) as error:
+            return self._ended(Ending.UNCLEAR, f"brought, and not proven: {error}")
         except BadInput as error:
             if not self.done.failed:
                 raise
             # what could not be brought stands in the way of the proof too
             return self._ended(Ending.UNCLEAR, f"brought in part, and not proven: {error}")
 
-    def _sealed(self, target: Target, hashed: Hashed | None) -> Recovery:
+    def _with_local(self, versions: LogVersions) -> LogVersions:
+        moved = (new for _, new in self.done.aside)
+        missed = {each.path for each in self.done.failed}
+        return LocalCopies(versions, self.folder, [*self.done.extra, *moved], missed)
+
+    def _sealed(
+        self, target: Target, versions: LogVersions, refused: str, hashed: Hashed | None
+    ) -> Recovery:
         trust = self.proof.trust
         if trust is None:
             return self._ended(
@@ -212,74 +239,71 @@ class _Run:
                 "brought, but nothing is proven: nobody is named whose signatures count; give "
                 "--trust, or set RUNBOOK_LEDGER__TRUST_FILE",
             )
-        versions, refused = self._versions()
         notes = self.proof.kept_heads
         hidden = hidden_heads(target, trust, versions, notes)
         verdict = verify_restored(target.log, trust, notes, hashed, self.proof.workers)
         mends = Mends()
         if hidden or any(each.code not in INFORMATIONAL for each in verdict.findings):
-            table = _Table(self.proof.table_dsn)
+            table = Table(self.proof.table_dsn)
             mends = mend_sealed(target, trust, versions, table.read, notes)
             refused = "; ".join(part for part in (refused, table.unreachable) if part)
             if mends.put:
                 verdict = verify_restored(target.log, trust, notes, hashed, self.proof.workers)
-        reason = "; ".join(part for part in (mends.unclear or verdict.reason, refused) if part)
-        return self._judged(verdict, mends, reason)
+        bound = ""
+        if verdict.status is Status.VERIFIED and not (notes or versions.are_kept()):
+            bound = (
+                f"up to the head of {verdict.signed} records; nothing shows that there was no newer"
+                " one: no kept head was given, and the bucket shows no older versions"
+            )
+        said = (verdict.reason, mends.unclear, bound, refused, self.proof.unread)
+        return self._judged(verdict, mends, "; ".join(part for part in said if part))
 
-    def _legacy(self, target: Target, hashed: Hashed | None) -> Recovery:
+    def _legacy(
+        self, target: Target, versions: LogVersions, refused: str, hashed: Hashed | None
+    ) -> Recovery:
         given = self.proof.manifest
         manifest = (
-            Manifest(given, covers_all=True, origin="the manifest that was given")
+            Manifest(given, covers_all=True, origin="the manifest that was given", is_outside=True)
             if given is not None
-            else find_manifest(self.store, self.source)
+            else find_manifest(self.store, self.copy.source)
         )
-        versions, refused = self._versions()
         mends = mend_legacy(target, versions, manifest)
         verdict = verify_legacy(
             target.log,
             public_key=self.proof.public_key,
             password=self.proof.password,
             manifest=manifest.digests if manifest and manifest.covers_all else None,
+            is_outside=manifest is not None and manifest.is_outside,
             head=self.proof.head,
             progress=hashed,
             workers=self.proof.workers,
         )
-        reason = "; ".join(part for part in (verdict.reason, refused) if part)
+        beside = ""
+        if manifest is not None and not manifest.is_outside:
+            beside = (
+                "the manifest lies in the bucket of the copy, where whoever can write one can write"
+                " the other: give --manifest or --head as somebody outside has kept it"
+            )
+        reason = "; ".join(part for part in (verdict.reason, beside, refused) if part)
         return self._judged(verdict, mends, reason, manifest.origin if manifest else "")
-
-    def _was_legacy(self) -> bool:
-        """Of a source that shows no object: whether the versions behind are of a legacy log."""
-        versions, _ = self._versions()
-        paths = [each.path for each in versions.below("") if is_of_a_log(each.path)]
-        if not paths and not self.done.gone:
-            raise BadInput(
-                f"{self.source}: expected the objects of a log, found none, nor older versions of "
-                "any: is the prefix right?"
-            )
-        return bool(paths) and all(log_path(path) for path in paths)
-
-    def _versions(self) -> tuple[LogVersions, str]:
-        """The source's versions; none, with the reason, when we may not see them."""
-        versions = ObjectLogVersions(self.store, self.source.bucket, self.source.prefix)
-        try:
-            versions.below("checkpoints/")
-        except Denied:
-            return NoVersions(), (
-                "older versions were not looked at: grant s3:ListBucketVersions and "
-                "s3:GetObjectVersion to find what was deleted or overwritten"
-            )
-        return versions, ""
 
     def _judged(self, verdict: Verdict, mends: Mends, reason: str, manifest: str = "") -> Recovery:
         self.folder.sync()
-        if mends.lost or mends.lost_files or verdict.status is Status.TAMPERED:
+        is_lost = mends.lost or mends.lost_files or verdict.status is Status.TAMPERED
+        if is_lost and self.done.log_files_left:
+            ending = Ending.UNCLEAR
+            reason = (
+                f"{self.done.log_files_left} objects of the log could not be brought, so what is "
+                f"missing or altered here need not be so in the store; {reason}"
+            )
+        elif is_lost:
             ending = Ending.LOST
         elif verdict.status is not Status.VERIFIED or mends.unclear:
             ending = Ending.UNCLEAR
-        elif self.done.refused or self.done.failed:
+        elif self.done.refused_count or self.done.failed:
             ending = Ending.UNCLEAR
             reason = (
-                f"the log is verified, but {len(self.done.refused)} keys were refused and "
+                f"the log is verified, but {self.done.refused_count} keys were refused and "
                 f"{len(self.done.failed)} objects could not be brought"
             )
         else:
@@ -296,23 +320,23 @@ class _Run:
     ) -> Recovery:
         return Recovery(
             ending=ending,
-            source=self.source,
+            source=self.copy.source,
             target=self.target,
             mirrored=self.done,
             verdict=verdict,
             mends=mends or Mends(),
-            reason=reason,
+            reason="; ".join(part for part in (reason, self.copy.doubt) if part),
             free_bytes=self.folder.free_bytes(),
-            days=self.days,
+            days=self.copy.days,
             manifest=manifest,
         )
 
 
 @contextmanager
 def _target(directory: Path, *, dry_run: bool) -> Iterator[LocalFolder]:
-    """The directory; of one that is not there a dry run makes only a stand-in beside it."""
+    """The directory, which a dry run only looks at; one that is not there has a stand-in beside."""
     if not dry_run or directory.exists():
-        with open_folder(directory) as folder:
+        with open_folder(directory, fill=not dry_run) as folder:
             yield folder
         return
     parent = next(each for each in directory.absolute().parents if each.is_dir())
@@ -321,20 +345,3 @@ def _target(directory: Path, *, dry_run: bool) -> Iterator[LocalFolder]:
         open_folder(Path(beside)) as folder,
     ):
         yield folder
-
-
-class _Table:
-    """Rows for what no segment has; a table that cannot be read has none, and that is told."""
-
-    def __init__(self, dsn: str) -> None:
-        self._read = table_source(dsn) if dsn else None
-        self.unreachable = ""
-
-    def read(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
-        """(seq, line) of the rows."""
-        if self._read is None or self.unreachable:
-            return
-        try:
-            yield from self._read(first, end)
-        except ClientError as error:
-            self.unreachable = f"the table was not looked at: {error}"[:500]

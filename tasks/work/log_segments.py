@@ -40,7 +40,7 @@ def strays(log: LogStore) -> list[Finding]:
     """
     found: list[Finding] = []
     for folder in ("seg/", CHECKPOINTS):
-        odd = sorted(path for path in log.paths(folder) if not _is_ours(path))
+        odd = sorted(path for path in log.paths(folder) if not is_of_a_sealer(path))
         if odd:
             named = ", ".join(ascii(path)[:_NAMED_MARKS] for path in odd[:_NAMED_STRAYS])
             detail = f"not written by a sealer and not read: {named}"
@@ -48,7 +48,8 @@ def strays(log: LogStore) -> list[Finding]:
     return found
 
 
-def _is_ours(path: str) -> bool:
+def is_of_a_sealer(path: str) -> bool:
+    """Whether a sealer gives such a name to a segment or a checkpoint."""
     name = path.removeprefix(CHECKPOINTS)
     return Segment.parse(path) is not None or (
         name != path and SIZE_NAME.fullmatch(name) is not None

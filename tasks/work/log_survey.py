@@ -45,6 +45,7 @@ from tasks.work.signed_tree import partial_tile, tiles_of_block
 
 _TILE_BYTES = TILE_WIDTH * HASH_SIZE
 _LEAVES = "the signed leaves"
+_NAMED_HEADS = 1000
 
 
 class Restorer:
@@ -190,12 +191,14 @@ class _Look:
 
     def checkpoints(self, heads: KeptHeads) -> None:
         """Every head that is, or was, stored up to the newest: all of them are its past."""
-        for size in heads.sizes:
+        sizes, others = heads.worth_looking_at()
+        not_counted: list[Left] = []
+        for size in sizes:
             path = f"{CHECKPOINTS}{size}"
             best = heads.best(size)
             if best is None or size > self._tree.size:
                 if size in heads.stored or best is not None:  # also hidden: the log signed it
-                    self.left.append(Left(path, "no copy of it counts; it is never made again"))
+                    not_counted.append(Left(path, "no copy of it counts; it is never made again"))
                 continue
             if self._tree.root(size) != best.checkpoint.root:
                 raise NotProven(
@@ -205,6 +208,10 @@ class _Look:
             if not heads.is_right(size, best):
                 why = Why.WRONG if size in heads.stored else Why.MISSING
                 self.objects.append(Damaged(path, why, best.source))
+        self.left += not_counted[:_NAMED_HEADS]
+        if more := len(not_counted[_NAMED_HEADS:]) + others:
+            why_left = f"{more} more of which no copy counts, or at whose size no segment ends"
+            self.left.append(Left(CHECKPOINTS, why_left))
 
     def _tiles(self, tiles: Sequence[Tile]) -> None:
         for tile in tiles:

@@ -88,9 +88,9 @@ def observed_state(
 ) -> dict[str, Any]:
     """What must still be so when the plan is carried out.
 
-    Another database under production's name, another backup or another target makes it another
-    plan. A newer head does not: the log is sealed every hour, and the restore goes to the newest
-    head there is; only one that no longer reaches to the backup does.
+    Another database under production's name, another backup, another target or other rules for
+    other tables make it another plan. A newer head does not: the log is sealed every hour, and the
+    restore goes to the newest head there is; only one that no longer reaches to the backup does.
 
     `content`: SHA-256 (hex) of an unsigned backup's bytes that were looked into; it is compared
     when they are fetched again.
@@ -109,6 +109,7 @@ def observed_state(
         "backup_content": content,
         "backup_is_signed": backup.kind is Kind.BASE or backup.log_size <= head.checkpoint.size,
         "replay_to": replay_to.isoformat() if replay_to else None,
+        "reconciliation_rules": site.rules_digest,
     }
 
 

@@ -5,7 +5,7 @@ living table's and the log's word. Each contradiction is an entry of the list, a
 allowed until a person has looked at them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Any
 
@@ -20,12 +20,15 @@ from tasks.work.log_events import amount, events_of
 from tasks.work.reconciliation_book import note
 from tasks.work.table_pairs import Pair, pair_of
 from tasks.work.table_shapes import Column, Shape
+from tasks.work.table_taking import raise_if_passing, reason_of
+from tasks.work.table_triggers import without_triggers
 
 _WINDOW = 65_536
 """Records whose releases are added up at a time."""
 
 _KEY_LIMIT = 200
-_TOLERANCE = sql.SQL("0.000000001")  # binary columns round; a step of epsilon is far larger
+_ROUNDED, _SINGLE = sql.SQL("1.000000001"), sql.SQL("1.00001")
+"""How far a sum may be off, as a factor, because binary columns round: a delta is tiny itself."""
 
 _MERGE = """
 INSERT INTO audit_recovery.spent AS s (key, spend) VALUES (%s, %s::numeric[])
@@ -39,6 +42,8 @@ _ENTER = sql.SQL(
     " SELECT {schema}, {table}, 'spend of ' || {key}, {what}, '', '', 1 {rows}"
     " ON CONFLICT (schema_name, table_name, key) DO UPDATE SET what = excluded.what"
 )
+_NOT_IN_TABLE = "spend that is not in the table"
+_NOT_RAISED = "spend that the table does not take"
 _COMMA, _OR = sql.SQL(", "), sql.SQL(" OR ")
 
 
@@ -93,7 +98,7 @@ def compare_spend(
         if released:
             note(scratch, releases.table, "spend", What.UNCHARGED, "no table to charge", released)
         return
-    with scratch.transaction():
+    with scratch.transaction(), without_triggers(scratch, pair.living.name):
         _compare(scratch, releases, pair)
 
 
@@ -108,30 +113,28 @@ def _compare(scratch: Connection[TupleRow], releases: Releases, pair: Pair) -> N
     )
     shown = sql.SQL("left(ARRAY[{}]::text, 200)").format(key)
     more = _OR.join(
-        sql.SQL("{} > coalesce(r.{}::numeric, 0) + {}").format(mine, each.sql, _TOLERANCE)
+        sql.SQL("{} > coalesce(r.{}::numeric, 0) * {}").format(mine, each.sql, _rounding(each))
         for mine, each in zip(logged, spends, strict=True)
     )
     less = _OR.join(
-        sql.SQL("r.{}::numeric > coalesce({}, 0) + {}").format(each.sql, mine, _TOLERANCE)
+        sql.SQL("r.{}::numeric > coalesce({}, 0) * {}").format(each.sql, mine, _rounding(each))
         for mine, each in zip(logged, spends, strict=True)
     )
     _enter(scratch, pair, What.UNRELEASED, shown, joined + sql.SQL(" WHERE ") + less)
     _enter(scratch, pair, What.UNCHARGED, shown, joined + sql.SQL(" WHERE ") + more)
-    scratch.execute(
-        sql.SQL(
-            "UPDATE {} AS r SET {} FROM audit_recovery.spent s WHERE s.key = ARRAY[{}] AND ({})"
-        ).format(
-            pair.living.sql,
-            _COMMA.join(
-                sql.SQL("{0} = greatest(r.{0}, {1}::{2})").format(
-                    each.sql, mine, sql.SQL(each.type)
-                )
-                for mine, each in zip(logged, spends, strict=True)
-            ),
-            key,
-            more,
-        )
+    found = scratch.execute(sql.SQL("SELECT s.key {} WHERE {}").format(joined, more)).fetchall()
+    raising = sql.SQL(
+        "UPDATE {} AS r SET {} FROM audit_recovery.spent s WHERE s.key = ARRAY[{}] AND ({})"
+    ).format(
+        pair.living.sql,
+        _COMMA.join(
+            sql.SQL("{0} = greatest(r.{0}, {1}::{2})").format(each.sql, mine, sql.SQL(each.type))
+            for mine, each in zip(logged, spends, strict=True)
+        ),
+        key,
+        more,
     )
+    _charge(scratch, pair, raising, [each for (each,) in found], _NOT_RAISED)
     _add_missing(scratch, pair, keys, spends, logged)
 
 
@@ -161,19 +164,52 @@ def _add_missing(
             for mine, each in zip(logged, spends, strict=True)
         ),
     ]
+    found = scratch.execute(sql.SQL("SELECT s.key {}").format(missing)).fetchall()
+    _charge(
+        scratch,
+        pair,
+        sql.SQL("INSERT INTO {} ({}) SELECT {} {}").format(
+            sql.Identifier(*pair.living.name),
+            _COMMA.join(each.sql for each in [*keys, *spends]),
+            _COMMA.join(values),
+            missing,
+        ),
+        [key for (key,) in found],
+        _NOT_IN_TABLE,
+    )
+
+
+def _charge(
+    scratch: Connection[TupleRow],
+    pair: Pair,
+    statement: sql.Composed,
+    keys: Sequence[list[str]],
+    otherwise: str,
+) -> None:
+    """Each key's row; one that is refused keeps none of the others out, and is noted."""
+    if _why_refused(scratch, statement) is None:
+        return
+    of_key = statement + sql.SQL(" AND s.key = ")
+    refused = [_why_refused(scratch, of_key + sql.Literal(key)) for key in keys]
+    reasons = [reason for reason in refused if reason is not None]
+    if reasons:
+        why = ", ".join(sorted(set(reasons)))
+        note(scratch, pair.living.name, otherwise, What.REFUSED, why, len(reasons))
+
+
+def _why_refused(scratch: Connection[TupleRow], statement: sql.Composed) -> str | None:
+    """Carry it out, or undo it and say why not."""
     try:
         with postgres.translated("charge what was released"), scratch.transaction():
-            scratch.execute(
-                sql.SQL("INSERT INTO {} ({}) SELECT {} {}").format(
-                    sql.Identifier(*pair.living.name),
-                    _COMMA.join(each.sql for each in [*keys, *spends]),
-                    _COMMA.join(values),
-                    missing,
-                )
-            )
+            scratch.execute(statement)
     except ClientError as error:
-        reason = type(error.__cause__ or error).__name__
-        note(scratch, pair.living.name, "spend that is not in the table", What.REFUSED, reason)
+        raise_if_passing(error)
+        return reason_of(error)
+    return None
+
+
+def _rounding(column: Column) -> sql.SQL:
+    return _SINGLE if column.type == "real" else _ROUNDED
 
 
 def _enter(

@@ -21,10 +21,11 @@ from tasks.settings import Settings
 from tasks.work import anchors
 from tasks.work.log_files import LogStore
 from tasks.work.log_heads import open_head
-from tasks.work.log_rebuild import Order, read_signed
+from tasks.work.log_rebuild import Order
 from tasks.work.log_store import ObjectLog
 from tasks.work.log_survey import survey
 from tasks.work.log_versions import ObjectLogVersions
+from tasks.work.rebuild_notes import read_signed
 from tasks.work.rebuilding import table_source
 from tasks.work.sealed_logs import LogName, place_of, trust_of
 

@@ -18,6 +18,7 @@ REVOKE ALL ON SCHEMA audit_recovery FROM PUBLIC;
 CREATE TABLE audit_recovery.about (
     incident text NOT NULL, backup_size bigint NOT NULL, production bigint,
     releases_to bigint NOT NULL DEFAULT 0, erasures_to bigint NOT NULL,
+    signed bigint NOT NULL DEFAULT 0, tail_to bigint NOT NULL DEFAULT 0,
     sequences bigint NOT NULL DEFAULT 0, living boolean NOT NULL DEFAULT false);
 CREATE TABLE audit_recovery.looks (
     schema_name text, table_name text, horizon text NOT NULL, rows_seen bigint NOT NULL,
@@ -38,6 +39,12 @@ INSERT INTO audit_recovery.entries (schema_name, table_name, key, what, digest, 
 VALUES (%s, %s, %s, %s, '', %s, %s)
 ON CONFLICT (schema_name, table_name, key) DO UPDATE SET what = excluded.what,
     detail = excluded.detail, number = excluded.number
+"""
+_COUNT_ON = """
+INSERT INTO audit_recovery.entries AS e
+    (schema_name, table_name, key, what, digest, detail, number)
+VALUES (%s, %s, %s, %s, '', '', %s)
+ON CONFLICT (schema_name, table_name, key) DO UPDATE SET number = e.number + excluded.number
 """
 _COUNTS = """
 SELECT schema_name, table_name, what, sum(number) FROM audit_recovery.entries GROUP BY 1, 2, 3
@@ -94,6 +101,13 @@ def note(
 ) -> None:
     """Write one entry that is not about a row that a statement has at hand."""
     scratch.execute(_ADD, (*table, key, what.value, detail, number))
+
+
+def count_on(
+    scratch: Connection[TupleRow], table: TableName, key: str, what: What, number: int
+) -> None:
+    """Write one entry, or add to its number."""
+    scratch.execute(_COUNT_ON, (*table, key, what.value, number))
 
 
 def read_book(connection: Connection[TupleRow]) -> Reconciled:

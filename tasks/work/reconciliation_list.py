@@ -81,6 +81,7 @@ def forget_book(site: Site) -> None:
         return
     with postgres.connect(site.dsn_of(database), timeout_seconds=site.timeout_seconds) as opened:
         if has_book(opened, site.incident):
+            opened.execute("SET default_transaction_read_only TO off")  # it may be frozen
             remove_book(opened)
 
 

@@ -5,6 +5,7 @@ far it came; renaming keeps it, and it changes in one transaction with the names
 without our mark is never dropped, renamed or written.
 """
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -16,9 +17,10 @@ from psycopg import Connection, conninfo
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
-from tasks.clients.errors import NotFound
+from tasks.clients.errors import Malformed, NotFound
 from tasks.clients.postgres_admin import DatabaseState
 from tasks.domain.carry_over import WritersHead
+from tasks.domain.errors import NotProven, PlanStale
 from tasks.domain.ledger import Trust
 from tasks.domain.reconciliation_rules import ReconciliationRules, shipped
 from tasks.domain.restore import DatabaseNames, database_names
@@ -36,7 +38,7 @@ Fence = Callable[[], None]
 
 _FORMAT = "rlhf-audit-recovery/v1"
 _COLUMNS = """
-SELECT count(*) FROM pg_attribute
+SELECT count(*) FROM pg_attribute JOIN pg_class c ON c.oid = attrelid AND c.relkind IN ('r', 'p')
  WHERE attrelid = to_regclass(%s) AND NOT attisdropped
    AND (attname, atttypid::regtype::text) IN
        (('seq', 'bigint'), ('record', 'bytea'), ('leaf', 'bytea'))
@@ -61,6 +63,7 @@ class Stage(StrEnum):
 class Mark:
     """What the comment of a database of ours says. `signed`, `root` (hex): the head restored to.
 
+    `production` (oid) and `rules`: the living database and the rules that it was restored for.
     `end` is the size of the log when it came into service, `acknowledged` and `leaf` (hex) what
     the writers had been told then. `previous` keeps the comment that production had before;
     `note` is for people.
@@ -71,6 +74,8 @@ class Mark:
     backup: str = ""
     signed: int = 0
     root: str = ""
+    production: int | None = None
+    rules: str = ""
     acknowledged: int | None = None
     leaf: str = ""
     end: int | None = None
@@ -85,6 +90,8 @@ class Mark:
             "backup",
             "signed",
             "root",
+            "production",
+            "rules",
             "acknowledged",
             "leaf",
             "end",
@@ -140,10 +147,34 @@ class Site:
     binaries: Path | None = None
     timeout_seconds: float = 5.0
     rules: ReconciliationRules = field(default_factory=shipped)
+    longest_outage_seconds: float = 30.0
 
     def dsn_of(self, database: str) -> str:
         """The recovery role's DSN for one of the databases."""
         return postgres.dsn_of(self.dsn, database)
+
+    @property
+    def rules_digest(self) -> str:
+        """What tells these rules from others: a restored database is for one set of them."""
+        return hashlib.sha256(repr(self.rules).encode()).hexdigest()[:16]
+
+    def require_planned(self, mark: Mark, production: DatabaseState | None) -> None:
+        """Raises PlanStale unless the scratch is for this living database and for these rules.
+
+        The plan that was approved names both; whoever changed them since changed the plan.
+        """
+        oid = production.oid if production is not None else None
+        if mark.production != oid:
+            raise PlanStale(
+                f"expected {self.names.production} to be database {mark.production or 'none'}, as "
+                f"when {self.names.scratch} was restored, found {oid or 'none'}: somebody put "
+                "another one there or took it away; production is untouched, make a new plan"
+            )
+        if mark.rules != self.rules_digest:
+            raise PlanStale(
+                f"expected the rules for other tables that {self.names.scratch} was restored "
+                "under, found others: they were changed since; make a new plan"
+            )
 
     def is_ours(self, state: DatabaseState, *stages: Stage) -> Mark | None:
         """The database's mark, if it is of this incident and at one of the stages (or any)."""
@@ -193,6 +224,7 @@ def site_of(incident: str, log: LogStore, settings: Settings) -> Site:
         binaries=database.client_binaries,
         timeout_seconds=database.timeout_seconds,
         rules=database.read_reconciliation_rules(),
+        longest_outage_seconds=database.longest_outage_seconds,
     )
 
 
@@ -204,17 +236,26 @@ def needed_privileges(database: DatabaseSettings) -> dict[str, tuple[str, ...]]:
 
 
 def has_readable_table(connection: Connection[TupleRow], table: str = TABLE) -> bool:
-    """Whether the table with seq, record and leaf is there, in the types that we read."""
+    """Whether seq, record and leaf are there, in the types that we read, and in a real table.
+
+    A view of its name would run its author's functions as us.
+    """
     row = connection.execute(_COLUMNS, (table,)).fetchone()
     return row is not None and row[0] == 3  # noqa: PLR2004  the three columns
 
 
 def observe(site: Site, signed: int) -> Extent:
-    """Look at production; changes nothing. `signed` is the size of the signed head."""
+    """Look at production; changes nothing. `signed` is the size of the signed head.
+
+    Raises NotProven when the table cannot be read: code of somebody's runs by reading it.
+    """
     try:
         with postgres.connect(
-            site.dsn_of(site.names.production), timeout_seconds=site.timeout_seconds
+            site.dsn_of(site.names.production),
+            timeout_seconds=site.timeout_seconds,
+            autocommit=False,
         ) as connection:
+            postgres.only_read(connection)
             if not has_readable_table(connection):
                 return Extent(True, False, 0, 0, 0)  # noqa: FBT003  read with the field names
             row = connection.execute(_EXTENT, (signed,)).fetchone()
@@ -222,3 +263,8 @@ def observe(site: Site, signed: int) -> Extent:
             return Extent(True, True, records, end, tail)  # noqa: FBT003
     except NotFound:
         return Extent(False, False, 0, 0, 0)  # noqa: FBT003
+    except Malformed as error:
+        raise NotProven(
+            f"expected to read {TABLE} of the living database, found that it cannot be: {error}; "
+            "drop the index or other code in it that fails, by hand, then try again"
+        ) from error

@@ -4,11 +4,11 @@ Of a sealed log the signed tree says what every file must hold; of a legacy one 
 and without one a file that was deleted comes back as it was last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
-from tasks.clients.errors import Denied, Malformed, NotFound
+from tasks.clients.errors import ClientError, Denied, Malformed, NotFound
 from tasks.clients.local_folder import LocalFolder
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import Trust
@@ -18,12 +18,14 @@ from tasks.domain.ledger.legacy_keys import ENVELOPE_BYTES
 from tasks.domain.local_paths import LEGACY_ROOT, is_of_a_log
 from tasks.domain.log_rebuild import Range
 from tasks.work.believed_tree import ReadLines
+from tasks.work.disk_room import Room
 from tasks.work.kept_heads import KeptHeads
+from tasks.work.local_copies import set_aside
 from tasks.work.log_directory import DirectoryLog
-from tasks.work.log_mirror import put_over
 from tasks.work.log_survey import survey
 from tasks.work.log_versions import KeptVersion, LogVersions, worth_trying
 from tasks.work.older_segments import older_segments
+from tasks.work.rebuilding import table_source
 from tasks.work.recovery_sources import Manifest
 from tasks.work.recovery_state import RecoveryState
 
@@ -62,16 +64,43 @@ class Target:
         self.log = DirectoryLog(folder.root)
         self.state = state
         self._folder = folder
+        self._room = Room(folder)
+
+    def digest(self, path: str) -> str | None:
+        """SHA-256 (hex) of what lies there now, whatever is remembered; None when nothing does."""
+        found = self._folder.look(path)
+        return found.sha256 if found is not None else None
 
     def put(self, path: str, data: bytes) -> None:
-        """Write a file whose content is proven; one there that is not ours is set aside."""
-        with self._folder.new_file() as file:
+        """Write a file whose content is proven, over one that the store has as it is.
+
+        Any other is set aside: what is proven by one head or manifest need not be by the next.
+        """
+        with self._room.new_file(len(data)) as file:
             file.write(data)
             found = self._folder.look(path)
             if file.content != found:
-                put_over(self._folder, self.state, path, found)
+                if found is not None and self.state.fetched(path) != found.sha256:
+                    set_aside(self._folder, path, found)
                 self._folder.put(file, path)
         self.state.mended(path, file.content.sha256)
+
+
+class Table:
+    """Rows for what no segment has; a table that cannot be read has none, and that is told."""
+
+    def __init__(self, dsn: str) -> None:
+        self._read = table_source(dsn) if dsn else None
+        self.unreachable = ""
+
+    def read(self, first: int, end: int) -> Iterator[tuple[int, bytes]]:
+        """(seq, line) of the rows."""
+        if self._read is None or self.unreachable:
+            return
+        try:
+            yield from self._read(first, end)
+        except ClientError as error:
+            self.unreachable = f"the table was not looked at: {error}"[:500]
 
 
 def hidden_heads(
@@ -122,11 +151,11 @@ def mend_legacy(target: Target, versions: LogVersions, manifest: Manifest | None
     kept = _by_path(versions)
     if manifest is None:
         return _undeleted(target, versions, kept)
-    ours = {_known(path): path for path in target.state if is_of_a_log(path)}
+    ours = {_known(path): path for path in target.log.paths("") if is_of_a_log(path)}
     wanted = {
         known: digest
         for known, digest in manifest.digests.items()
-        if known not in ours or target.state.made(ours[known]) != digest
+        if known not in ours or target.digest(ours[known]) != digest
     }
     put: list[Put] = []
     for path in [each for each in kept if _known(each) in wanted]:

@@ -7,20 +7,25 @@ s3://bucket/audit-logs/manifests/audit_manifest_YYYYmmdd.txt    sha256sum of tha
 
 import re
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from urllib.parse import urlsplit
 
 from tasks.clients.bulk import BulkReader
 from tasks.clients.errors import Denied
-from tasks.clients.object_store import ObjectStore
+from tasks.clients.object_store import ObjectStore, check_key
 from tasks.clients.object_versions import ObjectVersions
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger.legacy_manifest import MAX_MANIFEST_BYTES, parse_manifest
 from tasks.settings import StoreSettings
+from tasks.work.log_segments import is_of_a_sealer
+from tasks.work.recovery_layout import SEALED_FOLDERS, versions_of, was_sealed
 
 _DAY = re.compile(r"(?P<base>.*/|)daily/(?P<day>[0-9]{8})/", re.DOTALL)
 _DATE = re.compile(r"[0-9]{8}", re.ASCII)
 _MANIFEST = re.compile(r"audit_manifest_[0-9]{8}\.txt", re.ASCII)
-_SEALED = {"checkpoints", "seg", "tile"}
+_ZONES = timedelta(days=1)
+"""A day begins somewhere before it does in UTC."""
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +63,70 @@ class Source:
 class Manifest:
     """SHA-256 (hex) by path. `covers_all`: it was made of this very copy, so nothing may be more.
 
-    It lies beside the copy that it speaks for: it proves as much as nobody could change both.
+    `is_outside`: kept apart from the bucket. One beside the copy that it speaks for shows what was
+    deleted and altered, and nothing to somebody who could write both.
     """
 
     digests: dict[str, str]
     covers_all: bool
     origin: str
+    is_outside: bool = False
 
 
-def newest_copy(reader: BulkReader, source: Source) -> tuple[Source, list[str]]:
-    """The source itself, or of copies by day the newest; the days that there are."""
-    days = sorted(
-        each for each in reader.folders(f"{source.prefix}daily/") if _DATE.fullmatch(each)
-    )
-    if not days or _SEALED.intersection(reader.folders(source.prefix)):
-        return source, []
-    return replace(source, prefix=f"{source.prefix}daily/{days[-1]}/"), days
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """What is to be brought. `days`: all copies by day; `passed_over`: of days that never were."""
+
+    source: Source
+    days: tuple[str, ...] = ()
+    passed_over: tuple[str, ...] = ()
+
+    @property
+    def doubt(self) -> str:
+        """What a person should know of copies that were passed over; empty: nothing."""
+        if not self.passed_over:
+            return ""
+        more = " and more" if len(self.passed_over) > _NAMED else ""
+        named = ", ".join(self.passed_over[:_NAMED])
+        return f"not taken for copies, since no such day has been: daily/{named}{more}"
+
+
+def newest_copy(reader: BulkReader, settings: StoreSettings, source: Source) -> Copy:
+    """The source itself, or of copies by day the newest, where no sealed log is or was.
+
+    BadInput for a prefix below which older versions could not be read.
+    """
+    try:
+        check_key(f"{source.prefix}checkpoints/0")
+    except BadInput as error:
+        raise BadInput(
+            f"expected a prefix of plain marks, found {ascii(source.prefix)[:200]}: older versions "
+            "below it could not be read; copy all of it under another prefix first"
+        ) from error
+    dated = [each for each in reader.folders(f"{source.prefix}daily/") if _DATE.fullmatch(each)]
+    days = tuple(each for each in dated if _has_been(each))
+    passed_over = tuple(each for each in dated if not _has_been(each))
+    if not days or _is_sealed(reader, settings, source):
+        return Copy(source, days, passed_over)
+    newest = replace(source, prefix=f"{source.prefix}daily/{days[-1]}/")
+    return Copy(newest, days, passed_over)
+
+
+def _is_sealed(reader: BulkReader, settings: StoreSettings, source: Source) -> bool:
+    start = len(source.prefix)
+    for folder in SEALED_FOLDERS:
+        for page in reader.pages(source.prefix + folder):
+            if any(is_of_a_sealer(each.key[start:]) for each in page):
+                return True
+    return was_sealed(versions_of(settings, source.bucket, source.prefix)[0])
+
+
+def _has_been(day: str) -> bool:
+    try:
+        begin = datetime.strptime(day, "%Y%m%d").replace(tzinfo=UTC)
+    except ValueError:
+        return False
+    return begin <= datetime.now(UTC) + _ZONES
 
 
 def find_manifest(settings: StoreSettings, source: Source) -> Manifest | None:

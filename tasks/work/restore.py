@@ -36,6 +36,9 @@ from tasks.work.recovery import Fence, Mark, Site, Stage, has_readable_table
 from tasks.work.scratch_database import Dump, loaded
 from tasks.work.trusted import Progress
 
+SERVED = -1
+"""Instead of the oid of the database that is to be replaced: that is done."""
+
 PROVING = "comparing with the signed log"
 """What is told once the restore itself is done."""
 
@@ -46,7 +49,8 @@ class Restored:
 
     `replaced` are records of the backup that were not as signed, `added` those that it lacked;
     both came from segments or, where the signed leaf proves them, from the damaged table. `notes`:
-    what could not be checked or restored, and what a person should mend.
+    what could not be checked or restored, and what a person should mend. `replaces`: the oid of
+    the living database beside which it stands (None: it is gone), or SERVED after the swap.
     """
 
     database: str
@@ -57,6 +61,7 @@ class Restored:
     settings_left: tuple[str, ...]
     verdict: Verdict
     notes: tuple[str, ...] = ()
+    replaces: int | None = None
 
     def as_json(self) -> dict[str, Any]:
         """JSON-able, for the journal and the report."""
@@ -101,7 +106,7 @@ def restore_beside(
         served = postgres_admin.databases(admin, [site.names.production])
         if any(site.is_ours(state, Stage.IN_SERVICE) for state in served.values()):
             verdict = proven(site.dsn_of(site.names.production), site.log, site.trust, head)
-            return Restored(site.names.production, backup, size, 0, 0, (), verdict)
+            return Restored(site.names.production, backup, size, 0, 0, (), verdict, replaces=SERVED)
         dump = Dump(backup, archive, rows or {}, told)
         mark, left, notes = loaded(site, admin, dump, size, fence)
         mended, verdict = _complete(site, admin, mark, head, fence, _proof_told(told))
@@ -114,6 +119,7 @@ def restore_beside(
         tuple(left),
         verdict,
         tuple(notes),
+        mark.production,
     )
 
 
@@ -196,8 +202,11 @@ def _from_production(site: Site, leaves: bytes, wanted: bytearray) -> Iterator[S
     """Wanted records that the damaged table still holds as signed."""
     try:
         with postgres.connect(
-            site.dsn_of(site.names.production), timeout_seconds=site.timeout_seconds
+            site.dsn_of(site.names.production),
+            timeout_seconds=site.timeout_seconds,
+            autocommit=False,
         ) as production:
+            postgres.only_read(production)
             if has_readable_table(production):
                 yield from signed_rows(production, leaves, wanted)
     except NotFound:

@@ -1,6 +1,7 @@
 """Sequences of the restored database, moved past every number that the living one has given.
 
-A number that was given once may be known outside, so it is never given again.
+A number that was given once may be known outside, so it is never given again. Numbers in a column
+count as well, but not one that nobody can have been given: it would leave the sequence no room.
 """
 
 from psycopg import Connection, sql
@@ -17,6 +18,7 @@ SELECT sn.nspname::text, s.relname::text, tn.nspname::text, t.relname::text, a.a
   JOIN pg_namespace sn ON sn.oid = s.relnamespace
   JOIN pg_class t ON t.oid = d.refobjid JOIN pg_namespace tn ON tn.oid = t.relnamespace
   JOIN pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
+  AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
  WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
    AND d.deptype IN ('a', 'i') AND d.refobjsubid > 0
 """
@@ -40,7 +42,10 @@ def move_sequences_on(
     for schema, name, last, rises, least, most in scratch.execute(_VALUES).fetchall():
         known = [theirs[schema, name]] if (schema, name) in theirs else []
         if (schema, name) in owned:
-            known += _end_of_column(scratch, owned[schema, name], rises=rises)
+            far = max if rises else min
+            given = far([*known, *([last] if last is not None else [])], default=0)
+            bound = _plausible(given, least, most, rises=rises)
+            known += _end_of_column(scratch, owned[schema, name], bound, rises=rises)
         if not known:
             continue
         furthest = max(known) if rises else min(known)
@@ -54,11 +59,26 @@ def move_sequences_on(
     return moved
 
 
-def _end_of_column(scratch: Connection[TupleRow], column: TupleRow, *, rises: bool) -> list[int]:
+def _plausible(given: int, least: int, most: int, *, rises: bool) -> int:
+    """Up to where a number may have been given: half of the way, unless some beyond it were."""
+    middle = (least + most) // 2
+    if rises:
+        return most if given > middle else middle
+    return least if given < middle else middle
+
+
+def _end_of_column(
+    scratch: Connection[TupleRow], column: TupleRow, bound: int, *, rises: bool
+) -> list[int]:
     schema, table, name = column
     row = scratch.execute(
-        sql.SQL("SELECT {}({})::bigint FROM {}").format(
-            sql.SQL("max" if rises else "min"), sql.Identifier(name), sql.Identifier(schema, table)
+        sql.SQL("SELECT {}({})::bigint FROM {} WHERE {} {} {}").format(
+            sql.SQL("max" if rises else "min"),
+            sql.Identifier(name),
+            sql.Identifier(schema, table),
+            sql.Identifier(name),
+            sql.SQL("<=" if rises else ">="),
+            sql.Literal(bound),
         )
     ).fetchone()
     return [row[0]] if row is not None and row[0] is not None else []

@@ -1,35 +1,40 @@
 """The swap: the proven database takes production's name, the damaged one is kept as evidence.
 
-    1. writers wait      LOCK TABLE ... IN SHARE ROW EXCLUSIVE MODE on production
-    2. the last rows     what came since the bulk goes over and is proven to be one chain
-    3. other tables      what came since, privacy spend and erasures (reconciling_tables)
-    4. production closes ALLOW_CONNECTIONS false, every session ended, ours last
-    5. the head          is still the one that the restored database is proven against
-    6. both renames      one transaction, with both marks: no client sees half of it
+    1. once more proven  the restored log, from then on locked against everybody else
+    2. writers wait      LOCK TABLE ... IN SHARE ROW EXCLUSIVE MODE on production
+    3. the last rows     what came since the bulk goes over and is proven to be one chain
+    4. other tables      what came since, privacy spend and erasures (reconciling_tables)
+    5. both close        ALLOW_CONNECTIONS false, every session ended, ours last
+    6. the head          is still the one that the restored database is proven against
+    7. both renames      one transaction, with both marks: no client sees half of it
 
-A kill after 4 leaves production closed but marked; the next call opens it and begins again. A
-kill in 6 leaves either the state before or the state after, because it is one transaction.
+From 2 on writers wait, at most to a limit: then it is undone. A kill after 5 leaves both closed but
+marked; the next call opens them and begins again. A kill in 7 leaves either the state before or the
+state after, because it is one transaction.
 """
 
 import time
-from contextlib import suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
 
-from psycopg import Connection
+from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
-from tasks.clients import postgres, postgres_admin
+from tasks.clients import database_likeness, postgres, postgres_admin
 from tasks.clients.errors import Conflict
 from tasks.clients.postgres_admin import DatabaseState
+from tasks.domain.carry_over import WritersHead
 from tasks.domain.errors import NotProven, PlanStale
 from tasks.domain.reconciled import Reconciled
 from tasks.work.carry_over import AskHead, Carried, carry, newest, reading_production
-from tasks.work.closing import closing, refuse_superusers, reopen_after_kill, set_doors
-from tasks.work.log_heads import latest_head
-from tasks.work.reconciliation_book import open_book
+from tasks.work.closing import Closing, closing, refuse_superusers, reopen_after_kill, set_doors
+from tasks.work.held_scratch import Altered, HeldScratch, held
+from tasks.work.log_heads import Head, latest_head
+from tasks.work.outage import limited
+from tasks.work.reconciliation_book import open_book, read_book
 from tasks.work.reconciliation_list import reconciled_so_far
-from tasks.work.reconciling_tables import last_look, lock_others, look
+from tasks.work.reconciling_tables import Seen, last_look, lock_others, look
 from tasks.work.recovery import (
     SPARE,
     TABLE,
@@ -42,6 +47,9 @@ from tasks.work.recovery import (
     observe,
 )
 from tasks.work.restore import catch_up
+from tasks.work.scratch_database import reopen
+from tasks.work.swapped import Swapped
+from tasks.work.table_grants import take_back
 
 _ATTEMPTS = 3
 _LOCK_SECONDS = 10.0
@@ -49,60 +57,36 @@ _END_SECONDS = 10.0
 _COUNT = "SELECT count(*), coalesce(max(seq) + 1, 0) FROM public.audit_records"
 
 
-@dataclass(frozen=True, slots=True)
-class Swapped:
-    """The restored database is in service. `outage_seconds`: from the lock to the renames.
-
-    `outage_seconds` is None only if a kill came between the renames and the note of it. `before`
-    is what the damaged table held; all zero when this call found the swap done.
-    """
-
-    database: str
-    quarantine: str | None
-    records: int
-    carried: Carried
-    ended_sessions: int
-    outage_seconds: float | None
-    before: Extent
-    other_tables: Reconciled
-    done_before: bool = False
-
-    def as_json(self) -> dict[str, Any]:
-        """JSON-able, for the journal and the report."""
-        return {
-            "database": self.database,
-            "quarantine": self.quarantine,
-            "records_before": self.before.records,
-            "records_after": self.records,
-            "last_step": self.carried.as_json(),
-            "ended_sessions": self.ended_sessions,
-            "outage_seconds": self.outage_seconds,
-            "other_tables": self.other_tables.as_json(),
-            "done_before": self.done_before,
-        }
-
-
 class SealedMeanwhile(PlanStale):
     """The log was sealed further than the restored database is proven to; undone."""
 
 
-def swap(site: Site, ask_head: AskHead, fence: Fence) -> Swapped:
+Settle = Callable[[Reconciled], None]
+"""Gets what became of other tables just before the renames; what it raises undoes the swap."""
+
+
+def _nothing(_: Reconciled) -> None:
+    """Nothing has to be settled before the renames."""
+
+
+def swap(site: Site, ask_head: AskHead, fence: Fence, settle: Settle = _nothing) -> Swapped:
     """Put the restored database into service; once, however often it is called.
 
     Whatever was sealed since the restore is completed and proven first. `ask_head` is asked just
     before the writers are stopped. Raises Denied, naming them, when superusers' sessions hold
     production (nothing is changed then), Transient when writers do not make way in time (undone:
-    production goes on), NotProven when the tail is no chain or a newly signed record is nowhere,
-    Conflict when a database under one of our names is somebody else's, SealedMeanwhile when each
-    attempt was overtaken by the sealer.
+    production goes on; Overdue beyond the limit), PlanStale when production is another database
+    than when the scratch was restored or the scratch was written to since, NotProven when the tail
+    is no chain or a newly signed record is nowhere, Conflict when a database under one of our names
+    is somebody else's, SealedMeanwhile when each attempt was overtaken by the sealer.
     """
     for _ in range(_ATTEMPTS - 1):
         with suppress(SealedMeanwhile):
-            return _attempt(site, ask_head, fence)
-    return _attempt(site, ask_head, fence)
+            return _attempt(site, ask_head, fence, settle)
+    return _attempt(site, ask_head, fence, settle)
 
 
-def _attempt(site: Site, ask_head: AskHead, fence: Fence) -> Swapped:
+def _attempt(site: Site, ask_head: AskHead, fence: Fence, settle: Settle) -> Swapped:
     names = site.names
     with postgres.connect(site.dsn, timeout_seconds=site.timeout_seconds) as admin:
         states = postgres_admin.databases(admin, _all(site))
@@ -112,15 +96,32 @@ def _attempt(site: Site, ask_head: AskHead, fence: Fence) -> Swapped:
             if served is not None:
                 return _already(site, admin, served, states, fence)
         mark = _restored(site, states)
+        site.require_planned(mark, production)
         reopen_after_kill(site, admin, production, fence)
+        reopen(admin, states[names.scratch])
         catch_up(site, admin, mark, fence)
         states = postgres_admin.databases(admin, _all(site))  # as the renames must find them
         mark = _restored(site, states)
-        before = observe(site, mark.signed)
+        site.require_planned(mark, states.get(names.production))
+        at = _At(site, admin, mark, states, ask_head, fence, settle, observe(site, mark.signed))
         if names.production not in states:
-            return _without_production(site, admin, mark, states, ask_head, fence, before)
+            return _without_production(at)
         refuse_superusers(admin, names.production)
-        return _swap(site, admin, mark, states, ask_head, fence, before)
+        return _swap(at)
+
+
+@dataclass(frozen=True, slots=True)
+class _At:
+    """One attempt. `states`: the databases as the renames must find them."""
+
+    site: Site
+    admin: Connection[TupleRow]
+    mark: Mark
+    states: dict[str, DatabaseState]
+    ask_head: AskHead
+    fence: Fence
+    settle: Settle
+    before: Extent
 
 
 def _all(site: Site) -> list[str]:
@@ -170,135 +171,151 @@ def _already(
     )
 
 
-def _swap(
-    site: Site,
-    admin: Connection[TupleRow],
-    mark: Mark,
-    states: dict[str, DatabaseState],
-    ask_head: AskHead,
-    fence: Fence,
-    before: Extent,
-) -> Swapped:
-    names = site.names
-    damaged = states[names.production]
+def _swap(at: _At) -> Swapped:
+    site, admin, fence, names = at.site, at.admin, at.fence, at.site.names
+    damaged = at.states[names.production]
     with postgres.connect(
         site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
     ) as scratch:
         open_book(scratch, site.incident, 0, damaged.oid)
-        look(site, scratch, fence)
         with reading_production(site) as production:
-            known = newest(mark.writers_head, ask_head())
-            carry(site, mark.signed, production, scratch, known, fence, last=False)
-        records = _whole(scratch)
-        seen = look(site, scratch, fence)  # a short one, so that the last is short as well
+            if production is not None:
+                take_back(scratch, production, site.needed)
+            known = newest(at.mark.writers_head, at.ask_head())
+            carry(site, at.mark.signed, production, scratch, known, fence, last=False)
+        look(site, scratch, fence)
     previous = Mark.of(damaged.comment)
     comment = previous.previous if previous else damaged.comment
-    with closing(site, admin, damaged, fence) as door:
-        with reading_production(site) as production:
-            with postgres.connect(
-                site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
-            ) as scratch:
-                head = newest(known, ask_head())
-                began = time.monotonic()
-                if production is not None and has_readable_table(production):
-                    postgres.lock_against_writers(production, TABLE, _LOCK_SECONDS)
-                if production is not None:
-                    lock_others(production, seen, _LOCK_SECONDS)
-                carried = carry(site, mark.signed, production, scratch, head, fence, last=True)
-                last_look(site, scratch, production, seen, fence)
-                scratch.execute(f"DROP TABLE IF EXISTS {SPARE}")
-            postgres_admin.end_sessions(admin, names.scratch, timeout_seconds=_END_SECONDS)
-            grants = postgres_admin.grants_like(admin, names.production, names.scratch)
+    given, left = database_likeness.settings_like(admin, names.production, names.scratch)
+    with _held(at) as log:
+        _require_whole(log.connection)
+        with reading_production(site) as production:  # what came during the proof
+            carry(site, at.mark.signed, production, log.connection, known, fence, last=False)
+        with postgres.connect(
+            site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
+        ) as scratch:
+            seen = look(site, scratch, fence)  # a short one, so that the last is short as well
+        with closing(site, admin, damaged, fence) as door:
+            with reading_production(site) as production:
+                head = newest(known, at.ask_head())
+                with limited(site, production) as outage:
+                    if production is not None and has_readable_table(production):
+                        postgres.lock_against_writers(production, TABLE, _LOCK_SECONDS)
+                    if production is not None and lock_others(production, seen, _LOCK_SECONDS):
+                        _shut_out(at, door, production)  # whom no lock keeps from writing
+                    carried = _last(at, log, production, head, seen)
+                    grants = database_likeness.grants_like(admin, names.production, names.scratch)
+                ended = _shut_out(at, door, production)
+            postgres_admin.wait_until_empty(admin, names.production, timeout_seconds=_END_SECONDS)
+            _require_current(site, at.mark)  # the sealer, too, can read nothing more there
             fence()
-            door.close()
-            keep = [] if production is None else [production.info.backend_pid]
-            ended = postgres_admin.end_sessions(
-                admin, names.production, keep=keep, timeout_seconds=_END_SECONDS
+            outage.check()
+            served = _served(at.mark, head, carried, comment)
+            postgres_admin.rename_databases(
+                admin,
+                [
+                    (names.production, names.quarantine, _quarantined(site, comment).text()),
+                    (names.scratch, names.production, served.text()),
+                ],
+                known=(door.marked, at.states[names.scratch]),
+                grants=sql.SQL("; ").join([grants, given]),
+                opened=names.production,
             )
-        postgres_admin.wait_until_empty(admin, names.production, timeout_seconds=_END_SECONDS)
-        _require_current(site, mark)  # the sealer, too, can read nothing more there
-        fence()
-        served = replace(
-            mark,
-            stage=Stage.IN_SERVICE,
-            acknowledged=head.size if head else None,
-            leaf=head.leaf.hex() if head else "",
-            end=carried.size,
-            previous=comment,
-        )
-        postgres_admin.rename_databases(
-            admin,
-            [
-                (names.production, names.quarantine, _quarantined(site, comment).text()),
-                (names.scratch, names.production, served.text()),
-            ],
-            known=(door.marked, states[names.scratch]),
-            grants=grants,
-        )
-        outage = time.monotonic() - began
-        door.renamed = True
+            seconds = outage.seconds
+            door.renamed = True
     set_doors(site, admin)
-    timed = replace(served, outage_seconds=round(outage, 4))
-    renamed = replace(states[names.scratch], name=names.production, comment=served.text())
+    timed = replace(served, outage_seconds=round(seconds, 4))
+    renamed = replace(at.states[names.scratch], name=names.production, comment=served.text())
     with suppress(Conflict):  # another incident's by now: the figure is in our result
         postgres_admin.set_door(admin, renamed, allowed=True, comment=timed.text())
     return Swapped(
         names.production,
         names.quarantine,
-        records + carried.kept + carried.lost,
+        carried.size,
         carried,
         ended,
         timed.outage_seconds,
-        before,
+        at.before,
         reconciled_so_far(site) or Reconciled(),
+        tuple(left),
     )
 
 
-def _without_production(
-    site: Site,
-    admin: Connection[TupleRow],
-    mark: Mark,
-    states: dict[str, DatabaseState],
-    ask_head: AskHead,
-    fence: Fence,
-    before: Extent,
-) -> Swapped:
+def _shut_out(at: _At, door: Closing, production: Connection[TupleRow] | None) -> int:
+    """Everybody but our session, which must have held its locks so far; how many were ended."""
+    at.fence()
+    door.close()
+    keep = [] if production is None else [production.info.backend_pid]
+    ended = postgres_admin.end_sessions(
+        at.admin, at.site.names.production, keep=keep, timeout_seconds=_END_SECONDS
+    )
+    if production is not None:
+        production.execute("SELECT 1")  # raises when it is gone, and its locks with it
+    return ended
+
+
+def _without_production(at: _At) -> Swapped:
     """The whole database is gone: only one rename, and nobody whose sessions must end."""
-    names = site.names
+    site, admin, names = at.site, at.admin, at.site.names
     began = time.monotonic()
-    head = newest(mark.writers_head, ask_head())
-    with postgres.connect(
-        site.dsn_of(names.scratch), timeout_seconds=site.timeout_seconds
-    ) as scratch:
-        carried = carry(site, mark.signed, None, scratch, head, fence, last=True)
-        open_book(scratch, site.incident, 0, None)
-        last_look(site, scratch, None, None, fence)
-        scratch.execute(f"DROP TABLE IF EXISTS {SPARE}")
-        records = _whole(scratch)
-    postgres_admin.end_sessions(admin, names.scratch, timeout_seconds=_END_SECONDS)
-    _require_current(site, mark)
-    fence()
-    served = replace(
+    head = newest(at.mark.writers_head, at.ask_head())
+    with _held(at) as log:
+        _require_whole(log.connection)
+        open_book(log.connection, site.incident, 0, None)
+        carried = _last(at, log, None, head, None)
+        _require_current(site, at.mark)
+        at.fence()
+        served = replace(
+            _served(at.mark, head, carried, ""),
+            outage_seconds=round(time.monotonic() - began, 4),
+        )
+        with admin.transaction():
+            postgres_admin.give_default_grants(admin, names.scratch)
+            postgres_admin.rename_databases(
+                admin,
+                [(names.scratch, names.production, served.text())],
+                known=(at.states[names.scratch],),
+                opened=names.production,
+            )
+    set_doors(site, admin)
+    outage, others = served.outage_seconds, reconciled_so_far(site) or Reconciled()
+    return Swapped(names.production, None, carried.size, carried, 0, outage, at.before, others)
+
+
+def _held(at: _At) -> AbstractContextManager[HeldScratch]:
+    """The restored log, proven at the head that its mark names."""
+    return held(at.site, at.states[at.site.names.scratch], _require_current(at.site, at.mark))
+
+
+def _last(
+    at: _At,
+    log: HeldScratch,
+    production: Connection[TupleRow] | None,
+    head: WritersHead | None,
+    seen: Seen | None,
+) -> Carried:
+    """The last records and rows; then the restored database is complete, and shut."""
+    scratch = log.connection
+    carried = carry(at.site, at.mark.signed, production, scratch, head, at.fence, last=True)
+    last_look(at.site, scratch, production, seen, at.fence)
+    scratch.execute(f"DROP TABLE IF EXISTS {SPARE}")
+    at.settle(read_book(scratch))
+    log.shut(at.admin)
+    return carried
+
+
+def _served(mark: Mark, head: WritersHead | None, carried: Carried, comment: str) -> Mark:
+    return replace(
         mark,
         stage=Stage.IN_SERVICE,
         acknowledged=head.size if head else None,
         leaf=head.leaf.hex() if head else "",
         end=carried.size,
-        outage_seconds=round(time.monotonic() - began, 4),
+        previous=comment,
     )
-    with admin.transaction():
-        postgres_admin.give_default_grants(admin, names.scratch)
-        postgres_admin.rename_databases(
-            admin,
-            [(names.scratch, names.production, served.text())],
-            known=(states[names.scratch],),
-        )
-    set_doors(site, admin)
-    outage, others = served.outage_seconds, reconciled_so_far(site) or Reconciled()
-    return Swapped(names.production, None, records, carried, 0, outage, before, others)
 
 
-def _require_current(site: Site, mark: Mark) -> None:
+def _require_current(site: Site, mark: Mark) -> Head:
     """No shorter table than the signed one comes into service: the head is still the proven one."""
     head = latest_head(site.log, site.trust)
     if not mark.is_at(head):
@@ -307,6 +324,7 @@ def _require_current(site: Site, mark: Mark) -> None:
             f"proven against, found one of {head.checkpoint.size}: it was sealed meanwhile; "
             "production is as it was; swap again"
         )
+    return head
 
 
 def _quarantined(site: Site, comment: str) -> Mark:
@@ -319,13 +337,12 @@ def _quarantined(site: Site, comment: str) -> Mark:
     )
 
 
-def _whole(scratch: Connection[TupleRow]) -> int:
-    """The number of rows; NotProven unless they are 0, 1, 2, ... without a gap."""
+def _require_whole(scratch: Connection[TupleRow]) -> None:
+    """Raises Altered unless rows are 0, 1, 2, ... without a gap."""
     row = scratch.execute(_COUNT).fetchone()
     count, end = row if row is not None else (0, 0)
     if count != end:
-        raise NotProven(
-            f"expected {end} rows without a gap in the scratch database, found {count}: restore "
-            "again; production is untouched"
+        raise Altered(
+            f"expected {end} rows without a gap in the scratch database, found {count}: somebody "
+            "wrote to it since it was proven; a new plan restores it again"
         )
-    return int(count)

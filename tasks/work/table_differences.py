@@ -4,16 +4,15 @@ from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
-from tasks.clients.errors import ClientError
 from tasks.domain.reconciled import What
 from tasks.domain.reconciliation_rules import Rule
-from tasks.work.greatest_spend import finite, keep_greatest
+from tasks.work.deleted_since import HELD_FAST, list_gone, take_out_deleted
+from tasks.work.greatest_spend import finite, is_later, keep_greatest, less, more
 from tasks.work.recovery import Fence
 from tasks.work.table_pairs import Pair
 from tasks.work.table_staging import (
     AND,
     COMMA,
-    ENTER,
     LIVING,
     OR,
     Sides,
@@ -25,6 +24,7 @@ from tasks.work.table_staging import (
     stage,
 )
 from tasks.work.table_taking import enter_todo, take_over
+from tasks.work.table_triggers import without_triggers
 
 _FOUND_ANEW = (
     *(What.LISTED, What.DIFFERS, What.GONE, What.AMBIGUOUS, What.REFUSED, What.UNREADABLE),
@@ -50,7 +50,7 @@ def reconcile_table(sides: Sides, pair: Pair, fence: Fence) -> None:
     if seen is not None and not changed and total == seen[1]:
         return
     fence()
-    with sides.scratch.transaction():
+    with sides.scratch.transaction(), without_triggers(sides.scratch, pair.living.name):
         if seen is None or not pair.key:
             _whole(sides, pair)
         else:
@@ -79,13 +79,15 @@ def _extent(sides: Sides, pair: Pair) -> tuple[int, int, tuple[str, int] | None]
 
 def _whole(sides: Sides, pair: Pair) -> None:
     stage(sides, pair, None)
+    if pair.restored is not None and pair.key:
+        take_out_deleted(sides.scratch, pair)
     sides.scratch.execute(
         "DELETE FROM audit_recovery.entries WHERE schema_name = %s AND table_name = %s"
-        " AND key <> '' AND what = ANY(%s)",
-        (*pair.living.name, [what.value for what in _FOUND_ANEW]),
+        " AND key <> '' AND what = ANY(%s) AND detail <> %s",
+        (*pair.living.name, [what.value for what in _FOUND_ANEW], HELD_FAST),
     )
-    if pair.restored is not None:
-        _find_gone(sides.scratch, pair)
+    if pair.restored is not None and pair.key:
+        list_gone(sides.scratch, pair)
     _compare(sides, pair)
     # Else the next look, for which writers may wait, would be planned as for empty tables.
     sides.scratch.execute("ANALYZE audit_recovery.entries")
@@ -142,56 +144,6 @@ def _list_by_digest(scratch: Connection[TupleRow], pair: Pair) -> None:
     enter(scratch, pair, sql.Literal(What.LISTED.value), rows, pair.why)
 
 
-def _find_gone(scratch: Connection[TupleRow], pair: Pair) -> None:
-    """Rows of the backup that the living table lacks: kept and listed; ours go where they went.
-
-    What an earlier pass carried over and somebody deleted since is deleted here too.
-    """
-    restored = restored_of(pair)
-    if not pair.key:
-        return
-    lacking = sql.SQL("NOT EXISTS (SELECT FROM {} l WHERE {})").format(
-        LIVING, pair.same_key("l", "r")
-    )
-    ours = sql.SQL(
-        "EXISTS (SELECT FROM audit_recovery.entries e WHERE e.schema_name = {} AND"
-        " e.table_name = {} AND e.key = {} AND e.what = {})"
-    ).format(
-        *(sql.Literal(part) for part in pair.living.name),
-        pair.key_text("r", staged=False),
-        sql.Literal(What.CARRIED.value),
-    )
-    try:
-        with postgres.translated("delete what was deleted"), scratch.transaction():
-            scratch.execute(
-                sql.SQL("DELETE FROM {} AS r WHERE {} AND {}").format(restored, lacking, ours)
-            )
-    except ClientError:
-        pass  # rows of other tables refer to it: it stays, and is listed as all that is gone
-    select = sql.SQL(
-        "SELECT {}, {}, {}, {}, encode({}, 'hex'), '', 1 FROM {} AS r WHERE {}"
-    ).format(
-        *(sql.Literal(part) for part in pair.living.name),
-        pair.key_text("r", staged=False),
-        sql.Literal(What.GONE.value),
-        pair.digest("r"),
-        restored,
-        lacking,
-    )
-    scratch.execute(ENTER.format(select))
-    scratch.execute(
-        sql.SQL(
-            "DELETE FROM audit_recovery.entries e WHERE e.schema_name = {} AND e.table_name = {}"
-            " AND e.what = {} AND NOT EXISTS (SELECT FROM {} AS r WHERE {} = e.key)"
-        ).format(
-            *(sql.Literal(part) for part in pair.living.name),
-            sql.Literal(What.CARRIED.value),
-            restored,
-            pair.key_text("r", staged=False),
-        )
-    )
-
-
 def _set_apart_ambiguous(scratch: Connection[TupleRow], pair: Pair) -> None:
     """Keys that stand there twice, or are NULL: nobody can tell which row is meant."""
     names = [sql.Identifier(f"k{place}") for place in range(len(pair.key))]
@@ -222,18 +174,21 @@ def _find_todo(scratch: Connection[TupleRow], pair: Pair) -> None:
         exists_restored(pair),
         finite(pair),
     )
-    parts = [lacking]
-    if pair.restored is not None and pair.rule.rule is not Rule.GREATEST and pair.carries:
+    parts: list[sql.Composable] = [lacking]
+    if pair.restored is not None and pair.carries:
         parts.append(
             sql.SQL(
-                "SELECT {}, l.digest, l.number, {} FROM {} l JOIN {} AS r ON {} WHERE {}"
+                "SELECT {}, l.digest, l.number, {} FROM {} l JOIN {} AS r ON {} WHERE {} AND {}"
             ).format(
                 COMMA.join(keys),
-                sql.Literal(What.CHANGED.value),
+                _what_changed(pair),
                 LIVING,
                 pair.restored.sql,
                 pair.same_key("l", "r"),
                 _is_newer(pair),
+                sql.SQL("{} AND NOT {}").format(finite(pair), less(pair))
+                if pair.spend
+                else sql.SQL("true"),
             )
         )
     scratch.execute(
@@ -251,10 +206,24 @@ def _is_newer(pair: Pair) -> sql.Composable:
     ours = sql.SQL(
         "EXISTS (SELECT FROM audit_recovery.entries e WHERE {} AND e.what = ANY({}))"
     ).format(entry_of(pair), sql.Literal([What.CARRIED.value, What.CHANGED.value]))
-    newer = [ours]
+    newer: list[sql.Composable] = [ours]
     if pair.newer is not None:
-        newer.append(sql.SQL("l.newer > {}").format(sql.Identifier("r", pair.newer.name)))
+        newer.append(is_later(pair))
     return sql.SQL("l.digest <> {} AND ({})").format(pair.digest("r"), OR.join(newer))
+
+
+def _what_changed(pair: Pair) -> sql.Composable:
+    """What is entered for a newer row; one that we have put there ourselves stays one of ours."""
+    ours = sql.SQL("EXISTS (SELECT FROM audit_recovery.entries e WHERE {} AND e.what = {})").format(
+        entry_of(pair), sql.Literal(What.CARRIED.value)
+    )
+    return sql.SQL("CASE WHEN {} THEN {} WHEN {} THEN {} ELSE {} END").format(
+        ours,
+        sql.Literal(What.CARRIED.value),
+        more(pair) if pair.spend else sql.SQL("false"),
+        sql.Literal(What.RAISED.value),
+        sql.Literal(What.CHANGED.value),
+    )
 
 
 def _list_differing(scratch: Connection[TupleRow], pair: Pair) -> None:

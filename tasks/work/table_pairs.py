@@ -1,6 +1,6 @@
 """One table of the living database beside the same one of the restored, and how they compare."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from psycopg import sql
@@ -58,9 +58,11 @@ class Pair:
             for place, column in enumerate(self.key)
         )
 
-    def digest(self, table: str) -> sql.Composable:
-        """The SHA-256 of a row's text, as both sides give it."""
-        columns = (sql.Identifier(table, each.name) for each in self.compared)
+    def digest(self, table: str, without: Collection[Column] = ()) -> sql.Composable:
+        """The SHA-256 of a row's text, as both sides give it; `without` some of its columns."""
+        columns = (
+            sql.Identifier(table, each.name) for each in self.compared if each not in without
+        )
         return _DIGEST.format(sql.SQL(", ").join(columns))
 
     def key_text(self, table: str, *, staged: bool) -> sql.Composable:

@@ -26,12 +26,13 @@ SAME_TEXT = (
 """For both sides: the same value is the same text, and no policy of a table hides rows or runs."""
 
 _TABLES = """
-SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind = 'r'
+SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind = 'r',
+       pg_get_userbyid(c.relowner)::text, count(*) OVER ()
   FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
  WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
    AND n.nspname NOT LIKE 'pg\\_%' AND n.nspname NOT IN ('information_schema', 'audit_recovery')
    AND NOT (n.nspname = 'public' AND c.relname IN ('audit_records', 'audit_recovery_spare'))
- ORDER BY n.nspname, c.relname LIMIT 2001
+ ORDER BY n.nspname, c.relname LIMIT 2000
 """
 _COLUMNS = """
 SELECT a.attrelid::bigint, a.attname::text, format_type(a.atttypid, a.atttypmod),
@@ -79,6 +80,7 @@ class Shape:
     """A table. `plain`: no partitions, so that `ONLY` leaves out tables that inherit from it."""
 
     name: TableName
+    owner: str
     plain: bool
     columns: tuple[Column, ...]
     primary_key: tuple[str, ...]
@@ -101,7 +103,7 @@ class Shape:
 
 def shapes(connection: Connection[TupleRow]) -> dict[TableName, Shape]:
     """The tables of people, without the audit log itself and without ours; at most `MAX_TABLES`."""
-    found = connection.execute(_TABLES).fetchall()[:MAX_TABLES]
+    found = connection.execute(_TABLES).fetchall()
     oids = [row[0] for row in found]
     columns: dict[int, list[Column]] = {}
     for oid, name, kind, built_in, generated, always in connection.execute(_COLUMNS, (oids,)):
@@ -115,13 +117,20 @@ def shapes(connection: Connection[TupleRow]) -> dict[TableName, Shape]:
     return {
         (schema, table): Shape(
             (schema, table),
+            owner,
             plain,
             tuple(columns.get(oid, ())),
             primary.get(oid, ()),
             frozenset(unique.get(oid, ())),
         )
-        for oid, schema, table, plain in found
+        for oid, schema, table, plain, owner, _ in found
     }
+
+
+def count_tables(connection: Connection[TupleRow]) -> int:
+    """How many tables there are, those that `shapes` leaves out included."""
+    row = connection.execute(_TABLES).fetchone()
+    return int(row[-1]) if row is not None else 0
 
 
 def references(connection: Connection[TupleRow]) -> set[tuple[TableName, TableName]]:

@@ -10,6 +10,7 @@ from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
+from tasks.domain.reconciled import What
 from tasks.work.table_pairs import Pair
 
 LIVING, TODO, FETCHED = (sql.Identifier("pg_temp", name) for name in ("living", "todo", "fetched"))
@@ -22,7 +23,9 @@ ENTER = sql.SQL(
     " (schema_name, table_name, key, what, digest, detail, number) {}"
     " ON CONFLICT (schema_name, table_name, key) DO UPDATE SET what = excluded.what,"
     " digest = excluded.digest, detail = excluded.detail, number = excluded.number"
+    f" WHERE e.what NOT IN ('{What.FELL.value}', '{What.NO_NUMBER.value}')"
 )
+"""Spend that once fell, or was no number, stays a finding whatever the table says later."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,26 @@ from psycopg import Connection, sql
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
-from tasks.clients.errors import ClientError
+from tasks.clients.errors import ClientError, Conflict, Transient
 from tasks.domain.reconciled import What
 from tasks.work.table_pairs import Pair
 from tasks.work.table_shapes import Column
 from tasks.work.table_staging import AND, COMMA, FETCHED, TODO, Sides, enter, pipe, restored_of
 
 _BATCH = 1000
+_TOO_MUCH = "54"
+"""SQLSTATE class of a row that is beyond a limit of PostgreSQL; psycopg calls it operational."""
+
+
+class Altered(Conflict):
+    """The restored table made something else of a row: a rule, or a column that cannot be set."""
+
+
+def raise_if_passing(error: ClientError) -> None:
+    """Raise it again when it is about the server or the session, and says nothing of a row."""
+    code = getattr(error.__cause__, "sqlstate", None) or ""
+    if isinstance(error, Transient) and not code.startswith(_TOO_MUCH):
+        raise error
 
 
 def take_over(sides: Sides, pair: Pair) -> None:
@@ -52,10 +65,11 @@ def _move(sides: Sides, pair: Pair, first: int, end: int) -> None:
             _put(sides.scratch, pair)
             enter_todo(sides.scratch, pair, which, sql.SQL("l.what"))
     except ClientError as error:
+        raise_if_passing(error)
         if end - first == 1:
-            # The message would quote the row.
-            reason = type(error.__cause__ or error).__name__
-            enter_todo(sides.scratch, pair, which, sql.Literal(What.REFUSED.value), reason)
+            enter_todo(
+                sides.scratch, pair, which, sql.Literal(What.REFUSED.value), reason_of(error)
+            )
             return
         middle = (first + end) // 2
         _move(sides, pair, first, middle)
@@ -69,33 +83,38 @@ def _fetch(sides: Sides, pair: Pair, which: sql.Composable) -> None:
     keys: Sequence[TupleRow] = sides.scratch.execute(
         sql.SQL("SELECT {} FROM {} l WHERE {}").format(texts, TODO, which)
     ).fetchall()
-    arrays = COMMA.join(
-        sql.SQL("{}::{}[]").format(sql.Literal([key[place] for key in keys]), sql.SQL(column.type))
-        for place, column in enumerate(pair.key)
-    )
     wanted = COMMA.join(sql.Identifier(f"k{place}") for place in range(len(pair.key)))
-    query = sql.SQL("SELECT {} FROM {} AS t JOIN unnest({}) AS w({}) ON {}").format(
+    query = sql.SQL("SELECT {} FROM {} AS t JOIN ({}) AS w({}) ON {}").format(
         COMMA.join(sql.Identifier("t", each.name) for each in pair.compared),
         pair.living.sql,
-        arrays,
+        values_of(pair, keys),
         wanted,
         pair.same_key("w", "t"),
     )
-    sides.scratch.execute(sql.SQL("DELETE FROM {}").format(FETCHED))
+    # Rows that are only deleted leave their pages, by which the planner would take it for large.
+    sides.scratch.execute(sql.SQL("TRUNCATE {}").format(FETCHED))
     with sides.living.transaction():
         pipe(sides, query, sql.SQL("pg_temp.fetched"))
 
 
 def _put(scratch: Connection[TupleRow], pair: Pair) -> None:
-    """Fetched rows over those with the same key, and beside the others."""
+    """Fetched rows over those with the same key, and beside the others.
+
+    Raises Altered when they do not stand there afterwards as they were fetched.
+    """
     same = AND.join(sql.SQL("r.{0} = f.{0}").format(column.sql) for column in pair.key)
     columns = [each.sql for each in pair.compared]
-    changing = [each.sql for each in pair.compared if _may_change(each, pair)]
+    changing = [each for each in pair.compared if _may_change(each, pair)]
     if changing:
         scratch.execute(
             sql.SQL("UPDATE {} AS r SET {} FROM {} f WHERE {}").format(
                 restored_of(pair),
-                COMMA.join(sql.SQL("{0} = f.{0}").format(name) for name in changing),
+                COMMA.join(
+                    sql.SQL(
+                        "{0} = greatest(r.{0}, f.{0})" if each in pair.spend else "{0} = f.{0}"
+                    ).format(each.sql)
+                    for each in changing
+                ),
                 FETCHED,
                 same,
             )
@@ -113,8 +132,48 @@ def _put(scratch: Connection[TupleRow], pair: Pair) -> None:
             same,
         )
     )
+    row = scratch.execute(
+        sql.SQL(
+            "SELECT count(*) FROM {} f LEFT JOIN {} AS r ON {} WHERE {} IS DISTINCT FROM {}"
+        ).format(
+            FETCHED,
+            restored_of(pair),
+            same,
+            pair.digest("f", pair.spend),
+            pair.digest("r", pair.spend),
+        )
+    ).fetchone()
+    if row is None or row[0]:
+        raise Altered(f"expected rows in {'.'.join(pair.living.name)} as they were fetched")
 
 
 def _may_change(column: Column, pair: Pair) -> bool:
     theirs = pair.restored.column(column.name) if pair.restored is not None else None
     return column not in pair.key and theirs is not None and not theirs.always
+
+
+def values_of(pair: Pair, keys: Sequence[TupleRow]) -> sql.Composable:
+    """A query of keys (as text); each is read by its type's own input function, no cast is run."""
+    if not any(column.type.endswith("]") for column in pair.key):
+        arrays = (
+            sql.SQL("{}::{}[]").format(
+                sql.Literal([key[place] for key in keys]), sql.SQL(column.type)
+            )
+            for place, column in enumerate(pair.key)
+        )
+        return sql.SQL("SELECT * FROM unnest({}) AS u").format(COMMA.join(arrays))
+    # An array of arrays would be one of their elements.
+    return sql.SQL("VALUES {}").format(COMMA.join(_row_of(pair, key) for key in keys))
+
+
+def _row_of(pair: Pair, key: TupleRow) -> sql.Composable:
+    parts = (
+        sql.SQL("{}::{}").format(sql.Literal(part), sql.SQL(column.type))
+        for part, column in zip(key, pair.key, strict=True)
+    )
+    return sql.SQL("({})").format(COMMA.join(parts))
+
+
+def reason_of(error: ClientError) -> str:
+    """Why, without the message, which would quote the row."""
+    return type(error.__cause__ or error).__name__

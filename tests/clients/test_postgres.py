@@ -12,7 +12,7 @@ import psycopg
 import pytest
 
 from deployments.lab.postgres import binaries
-from tasks.clients import dump_tools, postgres, postgres_admin
+from tasks.clients import database_likeness, dump_tools, postgres, postgres_admin
 from tasks.clients.errors import ClientError, Conflict, Denied, Malformed, NotFound, Transient
 from tests.postgres_fixture import AuditDatabase
 
@@ -173,8 +173,9 @@ def test_grants_settings_and_locale_are_those_of_the_other_database(
     admin.execute(f"ALTER ROLE audit_reader IN DATABASE {COPY} SET work_mem TO '9MB'")
 
     postgres_admin.create_database(admin, SCRATCH, "postgres", COPY)
-    admin.execute(postgres_admin.grants_like(admin, COPY, SCRATCH))
-    left = postgres_admin.copy_settings(admin, COPY, SCRATCH)
+    admin.execute(database_likeness.grants_like(admin, COPY, SCRATCH))
+    given, left = database_likeness.settings_like(admin, COPY, SCRATCH)
+    admin.execute(given)
 
     query = "SELECT datacl::text, datlocprovider, datlocale FROM pg_database WHERE datname = %s"
     rows = [admin.execute(query, (name,)).fetchone() for name in (COPY, SCRATCH)]

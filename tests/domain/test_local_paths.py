@@ -89,13 +89,23 @@ def test_what_is_not_refused_stays_below_the_directory_under_its_own_name(key):
 
 @given(st.lists(KEYS, max_size=12))
 def test_no_two_taken_keys_meet_on_any_file_system(keys):
-    places = Places()
+    places = Places(folds=True)
     taken = [key for key in keys if places.claim(key) is None]
     names = [folded(key) for key in taken]
     assert len(set(names)) == len(names)
     for name in names:
         assert not any(other.startswith(f"{name}/") for other in names)
     assert all(key in places for key in taken)
+
+
+@given(st.lists(KEYS, max_size=12))
+def test_where_names_are_told_apart_by_every_mark_only_a_name_that_is_needed_twice_is_refused(keys):
+    places = Places(folds=False)
+    taken = [key for key in keys if places.claim(key) is None]
+    assert len(set(taken)) == len(taken)
+    for key in set(keys) - set(taken):
+        above = {each for each in taken if each.startswith(f"{key}/") or key.startswith(f"{each}/")}
+        assert refusal(key) is not None or above
 
 
 @given(st.text(max_size=20))
@@ -119,7 +129,7 @@ def test_case_and_unicode_form_never_tell_two_names_apart(text):
     ],
 )
 def test_of_two_keys_that_meet_the_first_wins(first, second, why):
-    places = Places()
+    places = Places(folds=True)
     assert places.claim(first) is None
     assert places.claim(second) is why
     assert first in places

@@ -69,6 +69,18 @@ def test_a_plan_to_write_over_does_not_fit_a_place_that_keeps_nothing() -> None:
         planned_mode(replace(plan, observed={"objects": []}))
 
 
+def test_a_plan_for_a_tree_that_agreed_does_not_fit_a_forged_one() -> None:
+    found = survey("tile/0/001")
+    plan = planned(found)
+    forged = replace(found, consistency=Consistency.INCONSISTENT)
+    assert not still_fits(plan, forged)
+    assert still_fits(planned(forged), forged)
+    assert still_fits(planned(forged), found), "a part of it was put back already"
+    older = dict(plan.observed)
+    del older["consistency"]
+    assert not still_fits(replace(plan, observed=older), forged)
+
+
 def test_of_more_than_an_order_may_name_the_first_are_planned_and_fit() -> None:
     every = [f"checkpoints/{at * 1000 + 1}" for at in range(MAX_RUNS + 500)]
     found = survey(*every)

@@ -11,6 +11,7 @@ from tasks.domain.backups import Backup, Kind
 from tasks.domain.holds import covers, is_within
 from tasks.domain.plan import Plan
 from tasks.domain.recovery_plan import (
+    NOT_BROUGHT,
     CARRY_OVER,
     RECONCILE,
     RESTORE,
@@ -137,7 +138,11 @@ def test_a_dry_run_says_what_was_found_and_what_would_be_left() -> None:
             "carry-over, other tables and the swap; 90 MB of disk here, 300 MB on the database "
             "server"
         ),
+        *NOT_BROUGHT,
     ]
+    assert "replication slots" in " ".join(NOT_BROUGHT)
+    gone = replace(NUMBERS, database_exists=False)
+    assert not set(NOT_BROUGHT) & set(dry_run(3, 1, choice, gone, 1000, NEEDED))
 
 
 def test_a_plan_says_what_is_as_of_when_and_by_which_way() -> None:

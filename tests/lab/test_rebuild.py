@@ -25,10 +25,11 @@ from tasks.domain.log_rebuild import Mode, Survey
 from tasks.settings import settings
 from tasks.work import anchors, rebuild_order
 from tasks.work.log_heads import latest_head
-from tasks.work.log_rebuild import Order, read_signed, rebuild
+from tasks.work.log_rebuild import Order, rebuild
 from tasks.work.log_store import ObjectLog
 from tasks.work.log_survey import survey
 from tasks.work.log_versions import ObjectLogVersions
+from tasks.work.rebuild_notes import read_signed
 from tasks.work.rebuilding import table_source
 from tasks.work.sealed_logs import LogName, place_of, trust_of
 from tasks.work.sealing import Sealer

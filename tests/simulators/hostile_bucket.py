@@ -15,10 +15,13 @@ _ENTRY = (
     "<Contents><Key>{}</Key><LastModified>2026-11-22T03:00:00.000Z</LastModified>"
     '<ETag>"e"</ETag><Size>{}</Size><StorageClass>STANDARD</StorageClass></Contents>'
 )
+_DENIED = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
 
 
 @contextmanager
-def hostile_bucket(keys: Sequence[str]) -> Iterator[tuple[StoreSettings, list[str]]]:
+def hostile_bucket(
+    keys: Sequence[str], *, shows_versions: bool = True
+) -> Iterator[tuple[StoreSettings, list[str]]]:
     """Settings of the server, and the keys that were asked for so far."""
     asked: list[str] = []
 
@@ -30,14 +33,16 @@ def hostile_bucket(keys: Sequence[str]) -> Iterator[tuple[StoreSettings, list[st
             query = parse_qs(url.query, keep_blank_values=True)
             if "list-type" in query:
                 self._send(_listing(keys, query), "application/xml")
+            elif ("versions" in query or "versioning" in query) and not shows_versions:
+                self._send(_DENIED, "application/xml", 403)
             elif "versions" in query or "versioning" in query:
                 self._send(b"<ListVersionsResult></ListVersionsResult>", "application/xml")
             else:
                 asked.append(unquote(url.path).partition("/bucket/")[2])
                 self._send(BODY, "application/octet-stream")
 
-        def _send(self, body: bytes, kind: str) -> None:
-            self.send_response(200)
+        def _send(self, body: bytes, kind: str, status: int = 200) -> None:
+            self.send_response(status)
             self.send_header("Content-Type", kind)
             self.send_header("Content-Length", str(len(body)))
             self.send_header("ETag", '"e"')

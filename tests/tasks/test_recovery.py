@@ -25,7 +25,8 @@ from tasks.work.log_heads import latest_head
 from tasks.work.log_store import ObjectLog
 from tasks.work.recovery import Site, observe, site_of
 from tasks.work.restore import Restored, restore_beside
-from tasks.work.swap import Swapped, swap
+from tasks.work.swap import swap
+from tasks.work.swapped import Swapped
 from tasks.work.table_verification import verify_table
 from tests.builders import newest
 

@@ -176,9 +176,50 @@ def test_a_source_that_is_behind_a_head_that_somebody_kept_is_no_good(bucket, tm
     assert {each.code for each in recovery.verdict.findings} == {"ROLLBACK"}
 
 
+def test_without_versions_and_a_kept_head_it_is_said_up_to_where_it_is_proven(
+    plain_bucket, tmp_path
+):
+    """A log that was rolled back looks like this too."""
+    plain_bucket.fill(sealed_files(LINES[:300]))
+    recovery = plain_bucket.recover(tmp_path)
+    assert recovery.ending is Ending.VERIFIED
+    assert "up to the head of 300 records; nothing shows that there was no newer" in recovery.reason
+    kept = Proof(trust=TRUST, notes=(note_of(LINES[:300]),))
+    assert "nothing shows" not in plain_bucket.recover(tmp_path, proof=kept).reason
+
+
+def test_a_segment_that_was_written_over_many_times_is_found_behind_all_of_it(bucket, tmp_path):
+    bucket.fill(FILES)
+    for number in range(21):
+        bucket.put("seg/0-600.jsonl.zst", b"junk%d" % number)
+    recovery = bucket.recover(tmp_path)
+    assert (recovery.ending, recovery.mends.lost) == (Ending.VERIFIED, ()), recovery.reason
+    assert put_right(recovery) == {"seg/0-600.jsonl.zst"}
+
+
+@pytest.mark.slow
+def test_a_thousand_planted_heads_keep_nothing_from_being_put_right(plain_bucket, tmp_path):
+    junk = {f"checkpoints/{10**6 + number}": b"junk" for number in range(1001)}
+    plain_bucket.fill(junk | {path: FILES[path] for path in FILES if path != "tile/0/001"})
+    recovery = plain_bucket.recover(tmp_path)
+    assert put_right(recovery) == {"tile/0/001"}
+    assert recovery.verdict.signed == 600
+    assert recovery.ending is Ending.UNCLEAR, "newer heads that do not verify are never read over"
+    assert recovery.mends.left
+
+
+def test_a_prefix_whose_versions_cannot_be_read_is_refused_at_the_start(bucket, tmp_path):
+    bucket.fill(FILES, "audit-logs (old)/")
+    with pytest.raises(BadInput, match="another prefix"):
+        bucket.recover(tmp_path / "logs", "audit-logs (old)/")
+    assert not (tmp_path / "logs").exists()
+
+
 def test_a_prefix_without_a_log_is_told(bucket, tmp_path):
-    with pytest.raises(BadInput, match="is the prefix right"):
-        bucket.recover(tmp_path, "nothing/")
+    bucket.put("README", b"x", "strays/")
+    for prefix in ("nothing/", "strays/"):
+        with pytest.raises(BadInput, match="is the prefix right"):
+            bucket.recover(tmp_path, prefix)
 
 
 def test_a_dry_run_says_what_would_come_and_makes_nothing(bucket, tmp_path):

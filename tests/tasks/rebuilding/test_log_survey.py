@@ -14,8 +14,10 @@ from tasks.domain.errors import NotProven
 from tasks.domain.ledger import Checkpoint, MerkleTree, sign_checkpoint, verify_consistency
 from tasks.domain.ledger.segments import Segment, pack, unpack
 from tasks.domain.log_rebuild import Consistency, Why
+from tasks.work.log_heads import latest_head
+from tasks.work.log_versions import MOST_TRIED
 from tasks.work.rebuilding import Missing, Rebuilt, rebuilt_segment
-from tests.domain.ledger.sample_log import ORIGIN, SIGNER, STRANGER, chained, plain_leaf
+from tests.domain.ledger.sample_log import ORIGIN, SIGNER, STRANGER, TRUST, chained, plain_leaf
 from tests.tasks.rebuilding.conftest import SIZES, Built, Ruin
 
 SIZE = SIZES[-1]
@@ -198,6 +200,40 @@ def test_hostile_names_and_sizes_in_the_place_change_nothing(ruin: Ruin) -> None
     assert {one.path for one in found.objects} == {SEGMENT, "tile/0/001"}
     assert lines_of(restorer.content(SEGMENT)[1]) == ruin.lines
     assert restorer.content("tile/0/001")[1] == ruin.original["tile/0/001"]
+
+
+@pytest.mark.parametrize("first", [10**6, 301])
+def test_thousands_of_planted_heads_hide_no_head_and_fill_no_statement(
+    ruin: Ruin, first: int
+) -> None:
+    for number in range(2100):
+        ruin.write(f"checkpoints/{first + number}", b"junk")
+    for size in SIZES:
+        ruin.write(f"checkpoints/{size}", ruin.original[f"checkpoints/{size}"])
+    ruin.remove("tile/0/002", "checkpoints/300")
+    ruin.versions.kept["checkpoints/300", "v1"] = ruin.original["checkpoints/300"]
+    head = latest_head(ruin.log, TRUST)
+    found, _ = ruin.look()
+    assert (head.checkpoint.size, found.head.size) == (SIZES[-1], SIZES[-1])
+    assert bool(head.refused) == (first > SIZES[-1])
+    assert [one.path for one in found.objects] == ["checkpoints/300", "tile/0/002"]
+    assert len(found.left) == 1001
+    planted = 2100 - (first < SIZES[1])  # a signed one lies in the place of one of them
+    assert found.left[-1].why.startswith(f"{planted - 1000} more ")
+
+
+def test_a_segment_is_found_behind_more_versions_than_are_tried(ruin: Ruin) -> None:
+    path = f"seg/0-{SIZES[-1]}.jsonl.zst"
+    for number in range(MOST_TRIED + 1, 0, -1):  # listed from the newest on
+        ruin.versions.kept[path, f"v{number}"] = b"junk %d" % number
+    ruin.versions.kept[path, "v0"] = ruin.original[path]
+    ruin.write(path, b"junk")
+    for each in ruin.original:
+        if each.startswith("seg/") and each != path:
+            ruin.remove(each)
+    ruin.rows.clear()
+    found, _ = ruin.look()
+    assert (found.lost, [one.path for one in found.objects]) == ((), [path])
 
 
 def test_bogus_old_versions_do_not_keep_a_right_one_from_being_found(ruin: Ruin) -> None:

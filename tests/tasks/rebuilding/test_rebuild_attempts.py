@@ -14,7 +14,7 @@ from tasks.domain.errors import NotProven
 from tasks.domain.ledger import Checkpoint, MerkleTree, sign_checkpoint
 from tasks.domain.ledger.segments import pack, segments_of
 from tasks.domain.ledger.tiles import tile_data, tiles_of
-from tasks.domain.log_rebuild import Consistency, Mode, Survey
+from tasks.domain.log_rebuild import Consistency, Mode, Survey, order_digest
 from tasks.work.log_rebuild import Done, Order, Rebuild
 from tasks.work.log_survey import Restorer
 from tasks.work.rebuild_order import stated
@@ -138,6 +138,49 @@ def test_what_is_still_damaged_is_not_said_to_be_put_back(small: Built, tmp_path
     assert "is as it was signed" not in statement["says"]
 
 
+@pytest.mark.parametrize("kind", ["intent", "statement"])
+def test_planted_notes_stop_no_rebuild_and_are_reported(kept: Ruin, kind: str) -> None:
+    """Their names follow from the order, which anybody may know who sees the damage."""
+    kept.remove("tile/0/002")
+    order = order_of(kept.look()[0])
+    name = f"99991231T235959Z-{order_digest(order.incident, order.objects)}"
+    kept.write(f"rebuilt/{name}/{kind}.note", b"junk")
+    done = job(kept, order).carry_out()
+    assert [one.original for one in done.put_back] == ["tile/0/002"]
+    assert [one.path for one in done.left] == [f"rebuilt/{name}/{kind}.note"]
+    assert done.statement.split("/")[1] != name
+    assert stated(kept.log, TRUST, answered(done), order)["put_back"] == 1
+    again = job(kept, order).carry_out()
+    assert (again.statement, again.put_back) == (done.statement, ())
+    assert kept.look()[0].is_whole
+
+
+def test_a_planted_statement_does_not_end_an_attempt_that_was_killed(kept: Ruin) -> None:
+    kept.remove("tile/0/002", "tile/0/003")
+    order = order_of(kept.look()[0])
+    with pytest.raises(Killed):
+        job(kept, order, 1).carry_out()
+    (folder,) = (kept.root / "rebuilt").iterdir()
+    kept.write(f"rebuilt/{folder.name}/statement.note", b"junk")
+    done = job(kept, order).carry_out()
+    assert [one.path for one in done.left] == [f"rebuilt/{folder.name}/statement.note"]
+    assert {one.original for one in done.put_back} == {"tile/0/002", "tile/0/003"}
+    assert kept.look()[0].is_whole
+    again = job(kept, order).carry_out()
+    assert (again.statement, again.put_back) == (done.statement, ())
+
+
+def test_more_planted_notes_than_are_read_are_for_a_person(kept: Ruin) -> None:
+    kept.remove("tile/0/002")
+    order = order_of(kept.look()[0])
+    digest = order_digest(order.incident, order.objects)
+    for number in range(201):
+        kept.write(f"rebuilt/99991231T{number:06d}Z-{digest}/intent.note", b"junk")
+    with pytest.raises(NotProven, match="a person must look"):
+        job(kept, order).carry_out()
+    assert not kept.look()[0].is_whole
+
+
 def test_an_intent_of_another_rebuild_is_not_gone_on_with(kept: Ruin) -> None:
     """Whoever can write in the place can copy what the sealer once signed."""
     kept.remove("tile/0/002")
@@ -148,9 +191,12 @@ def test_an_intent_of_another_rebuild_is_not_gone_on_with(kept: Ruin) -> None:
     other = order_of(kept.look()[0], "INC-2")
     digest = job(kept, other).carry_out().statement.split("/")[1].rpartition("-")[2]
     kept.remove("tile/0/002")
-    folder.rename(folder.with_name(f"20991231T235959Z-{digest}"))
-    with pytest.raises(NotProven, match="another's"):
-        job(kept, other).carry_out()
+    copied = folder.rename(folder.with_name(f"20991231T235959Z-{digest}"))
+    done = job(kept, other).carry_out()
+    assert [one.path for one in done.left] == [f"rebuilt/{copied.name}/intent.note"]
+    assert "another's" in done.left[0].why
+    assert done.statement.split("/")[1] != copied.name
+    assert kept.look()[0].is_whole
 
 
 def test_without_versions_the_statement_claims_no_whole_tree(ruin: Ruin) -> None:

@@ -65,7 +65,7 @@ def test_a_head_that_the_log_signed_and_somebody_hid_is_told(ruin: Ruin) -> None
 
 
 def test_when_no_head_counts_it_is_said_how_many_were_tried(ruin: Ruin) -> None:
-    with pytest.raises(NotProven, match=f"newest {len(SIZES)} of {len(SIZES)} checkpoints"):
+    with pytest.raises(NotProven, match=f"tried {len(SIZES)} of {len(SIZES)} checkpoints"):
         ruin.look(trust=WITNESSED)
 
 

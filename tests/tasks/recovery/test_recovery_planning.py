@@ -92,6 +92,16 @@ def test_a_head_that_no_longer_reaches_to_the_backup_makes_the_plan_stale(
     assert observed(patient, planned, shorter) == planned | {"backup_is_signed": False}
 
 
+def test_other_rules_for_other_tables_make_the_plan_stale(patient: Patient) -> None:
+    planned = looked(patient).observed
+    site = replace(patient.site, rules=patient.site.rules.only_listed())
+    content = str(planned["backup_content"])
+
+    found = planning.observed_state(site, patient.head(), patient.backup, LATEST, content=content)
+
+    assert {name for name in found if found[name] != planned[name]} == {"reconciliation_rules"}
+
+
 def test_an_unsigned_backup_is_planned_with_the_bytes_that_were_looked_into(
     patient: Patient,
 ) -> None:

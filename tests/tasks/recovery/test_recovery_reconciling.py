@@ -20,12 +20,16 @@ from tasks.settings import StoreSettings
 from tasks.work.reconciliation_list import forget_book, seal_list
 from tasks.work.reconciling_tables import reconcile_bulk
 from tasks.work.restore import restore_beside
-from tasks.work.swap import Swapped, swap
+from tasks.work.sealing import seal
+from tasks.work.swap import swap
+from tasks.work.swapped import Swapped
 from tests.tasks.recovery.conftest import (
     BACKUP,
     NAMES,
     ORIGIN,
     RESPONDER,
+    SIGNED,
+    SIGNER,
     SIZE,
     Patient,
     dumped,
@@ -77,6 +81,12 @@ def appended(patient: Patient, *events: Mapping[str, Any]) -> WritersHead:
             *(row.seq, row.record, row.leaf),
         )
     return WritersHead(head.size, head.leaf)
+
+
+def sealed(patient: Patient) -> None:
+    """All that is in the living log is signed."""
+    dsn = patient.servers.postgres.dsn("sealer", NAMES.production)
+    seal(dsn, patient.site.log, SIGNER, patient.site.trust)
 
 
 def test_newer_rows_of_other_tables_are_carried_over_unchanged(patient: Patient) -> None:
@@ -342,6 +352,7 @@ def test_an_erasure_since_the_backup_is_made_again_and_the_living_row_stays(
     with patient.servers.postgres.connect(NAMES.scratch) as scratch:
         scratch.execute("UPDATE annotations SET annotator = %s WHERE id = 1", (subject,))
     head = appended(patient, {"event_type": "erasure", "data": {"subject": subject}})
+    sealed(patient)
 
     done = swap(patient.site, lambda: head, unfenced)
 
@@ -365,6 +376,7 @@ def test_an_erasure_by_row_and_one_that_names_nothing_are_told_apart(patient: Pa
     patient.hurt("DELETE FROM annotations WHERE id = 2")
     event = {"event_type": "erasure", "data": {"table": "public.annotations", "key": {"id": 2}}}
     head = appended(patient, event)
+    sealed(patient)
     patient.restore()
     done = swap(patient.site, lambda: head, unfenced)
     assert asked(patient, NAMES.production, "SELECT 1 FROM annotations WHERE id = 2") == []
@@ -385,6 +397,7 @@ HOSTILE_ERASURES: list[dict[str, Any]] = [
 def test_a_hostile_erasure_erases_nothing_and_is_listed(patient: Patient) -> None:
     events = [{"event_type": "erasure", "data": data} for data in HOSTILE_ERASURES]
     head = appended(patient, *events)
+    sealed(patient)
     before = content(patient)
     patient.restore()
 
@@ -399,8 +412,8 @@ def test_a_hostile_erasure_erases_nothing_and_is_listed(patient: Patient) -> Non
 def test_without_a_living_database_spend_is_raised_from_the_log_and_it_is_said(
     patient: Patient,
 ) -> None:
-    patient.restore()
     patient.servers.admin(f"DROP DATABASE {NAMES.production}")
+    patient.restore()
 
     done = swapped(patient)
 
@@ -408,13 +421,14 @@ def test_without_a_living_database_spend_is_raised_from_the_log_and_it_is_said(
     assert "gone" in done.other_tables.sentence()
     found = done.other_tables.contradictions
     assert found.pop(What.UNCOMPARED.value) == 1
+    assert found.pop(What.LOST.value) == SIZE - SIGNED
     assert set(found) == {What.UNCHARGED.value}
 
 
 def test_a_chosen_moment_keeps_other_tables_and_lists_what_is_newer(patient: Patient) -> None:
-    patient.restore()
-    before = content(patient, NAMES.scratch)
     site = replace(patient.site, rules=patient.site.rules.only_listed())
+    restore_beside(site, patient.backup, patient.archive, patient.head(), unfenced)
+    before = content(patient, NAMES.scratch)
 
     reconciled = reconcile_bulk(site, BACKUP, unfenced)
 
