@@ -16,7 +16,7 @@ from rich.table import Table
 
 from deployments import terminal
 from deployments.exits import COULD_NOT_TELL, GOOD
-from tasks.clients import alertmanager, audit_api, cache, http, postgres, prometheus, slack
+from tasks.clients import alertmanager, audit_api, cache, http, loki, postgres, prometheus, slack
 from tasks.clients.object_store import ObjectStore
 from tasks.domain import archiving, backup_worth
 from tasks.domain.archiving import Archiver
@@ -139,6 +139,17 @@ def _prometheus() -> str:
     return f"{len(prometheus.firing_alerts(configured))} alerts are firing"
 
 
+def _loki() -> str:
+    configured = settings().loki
+    if not configured.url:
+        raise NotConfigured("set RUNBOOK_LOKI__URL; without it triage reads no logs")
+    now = datetime.now(UTC)
+    found = len(loki.around(configured, now, now).lines)
+    if not found:
+        raise Lacking(f"answers, but has no line of {configured.minutes_before} minutes")
+    return f"{found} lines"
+
+
 def _alertmanager() -> str:
     configured = settings().alertmanager
     if not configured.urls:
@@ -231,6 +242,7 @@ _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("backups", _backups, "runbook restore --list says more; runbook drill proves one"),
     ("Redis", _cache, "check RUNBOOK_CACHE__URL"),
     ("Prometheus", _prometheus, "check RUNBOOK_METRICS__PROMETHEUS_URL"),
+    ("Loki", _loki, "check RUNBOOK_LOKI__URL, its token and RUNBOOK_LOKI__QUERY"),
     ("Alertmanager", _alertmanager, "check RUNBOOK_ALERTMANAGER__URLS and its token"),
     ("routing policy", _policy, "runbook policy test; check RUNBOOK_GATEWAY__POLICY_FILE"),
     ("sealed log", _sealed_log, "check RUNBOOK_STORE__* and RUNBOOK_LEDGER__*"),

@@ -14,6 +14,7 @@ from prefect.flow_runs import suspend_flow_run
 from prefect.runtime import deployment
 
 from flows.audit_trail import handle_audit_trail_issues
+from flows.database import handle_database_issues
 from flows.database_recovery import handle_database_recovery
 from flows.post_incident import write_post_incident_report
 from flows.privacy_incident import handle_privacy_incident
@@ -58,6 +59,7 @@ def handle_by_hand(incident: Incident) -> Outcome:
 
 PROCEDURES: Mapping[str, Procedure] = {
     "audit_trail": handle_audit_trail_issues,
+    "database": handle_database_issues,
     "database_recovery": handle_database_recovery,
     "privacy_incident": handle_privacy_incident,
 }

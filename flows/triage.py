@@ -1,7 +1,7 @@
 """Runbook: Immediate Response (First 15 minutes)."""
 
 from prefect import flow
-from prefect.futures import wait
+from prefect.futures import PrefectFuture, wait
 
 from flows.privacy_incident import tell_dpo
 from tasks.artifacts import show_checks
@@ -9,12 +9,14 @@ from tasks.audit_api import check_api_health
 from tasks.cache import check_cache
 from tasks.database import check_database
 from tasks.domain.incident import Incident
+from tasks.domain.metrics import onset
 from tasks.domain.observation import Observation
 from tasks.domain.policy import DPO_CLOCK, SECURITY
 from tasks.domain.routes import OWNERS, Remedy
-from tasks.domain.severity import Severity, assess_alerts, assess_checks
-from tasks.journal import assign_severity, read_incident
-from tasks.metrics import check_firing_alerts
+from tasks.domain.severity import Severity, assess_alerts, assess_checks, assess_impact
+from tasks.journal import assign_severity, name_affected, read_incident
+from tasks.logs import review_logs
+from tasks.metrics import check_firing_alerts, estimate_impact
 from tasks.notifications import (
     make_channel,
     notify_on_call,
@@ -34,29 +36,44 @@ def triage(incident_id: str) -> str:
 
 
 def respond_at_once(incident: Incident) -> Severity:
-    """All three steps. Called by the incident's own run, so that its first checks come at once."""
-    seen = initial_assessment(incident.id)
-    severity = initial_triage(incident, seen)
+    """All three steps. Called by the incident's own run, so that its first checks come at once.
+
+    What is looked at is looked at at once, each with its own time-out: the whole takes no longer
+    than the longest of them.
+    """
+    looks = [*initial_assessment(incident.id), *closer_looks(incident)]
+    wait(looks)
+    severity = initial_triage(incident, [look.result() for look in looks])
     communicate(incident, severity)
     return severity
 
 
-def initial_assessment(incident_id: str) -> list[Observation]:
-    """1. Initial Assessment: everything at once, each with its own time-out."""
-    looks = [
+def initial_assessment(incident_id: str) -> list[PrefectFuture[Observation]]:
+    """1. Initial Assessment: is the system healthy, does what it stands on answer."""
+    return [
         check_api_health.submit(incident_id),
         check_database.submit(incident_id),
         check_cache.submit(incident_id),
         check_firing_alerts.submit(incident_id),
     ]
-    wait(looks)
-    return [look.result() for look in looks]
+
+
+def closer_looks(incident: Incident) -> list[PrefectFuture[Observation]]:
+    """3. Initial Triage, what takes a look: user impact and logs, around the onset."""
+    began = onset(incident.facts)
+    return [
+        estimate_impact.submit(incident.id, began),
+        review_logs.submit(incident.id, began),
+    ]
 
 
 def initial_triage(incident: Incident, seen: list[Observation]) -> Severity:
     """3. Initial Triage: affected components and severity, with the rule that fired."""
-    severity = assign_severity(incident.id, assess_alerts(incident.alerts), assess_checks(seen))
-    show_checks(incident.id, seen)
+    affected = name_affected(incident.id, seen)
+    severity = assign_severity(
+        incident.id, assess_alerts(incident.alerts), assess_checks(seen), assess_impact(seen)
+    )
+    show_checks(incident.id, [*seen, affected])
     return severity
 
 

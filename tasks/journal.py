@@ -1,6 +1,7 @@
 """What the flows read from the journal and write to it."""
 
 import logging
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from prefect import task
@@ -8,16 +9,19 @@ from prefect.runtime import flow_run
 
 from tasks.clients.errors import Transient
 from tasks.domain.approval import Standing, standing
+from tasks.domain.dependencies import SERVED, healths_of, in_words, overall
 from tasks.domain.errors import BadInput
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident
 from tasks.domain.ledger import Verdict
+from tasks.domain.observation import Observation
 from tasks.domain.outcome import Outcome
 from tasks.domain.plan import Plan
 from tasks.domain.rebuild_plan import is_stored_damage
 from tasks.domain.severity import Assessment, Severity
 from tasks.retries import CHANGE, READ
 from tasks.work import approvals, ending, holding, incidents, journal, severities, successes
+from tasks.work.checks import Seen, observe
 from tasks.work.successes import Work
 
 log = logging.getLogger("tasks.journal")
@@ -82,6 +86,20 @@ def declare_incident(title: str, component: str, procedure: str) -> tuple[str, b
 def begin_response(incident: str) -> None:
     """Record that this flow run works on the incident. Not a task: the first checks wait for it."""
     journal.append(incident, FactKind.RUN_STARTED, {"flow_run": str(flow_run.id)})
+
+
+def name_affected(incident: str, seen: Sequence[Observation]) -> Observation:
+    """Which components are the trouble and which suffer from it, from what the checks saw.
+
+    Not a task: the severity waits for it.
+    """
+
+    def probe() -> Seen:
+        affected = SERVED.affected(healths_of(seen))
+        evidence = {"components": [each.as_json() for each in affected]}
+        return Seen(overall(affected), in_words(affected), evidence)
+
+    return observe(incident, "triage.components", "system", probe)
 
 
 @task(name="Assign severity", tags={"runbook:class.severity"}, **READ)

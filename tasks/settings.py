@@ -8,9 +8,10 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
+from tasks.component_settings import DatabaseCareSettings, LokiSettings, Section
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger.trust import MAX_TRUST_BYTES, Trust
 from tasks.domain.reconciliation_rules import ReconciliationRules, shipped
@@ -48,11 +49,7 @@ _WEB = r"^(https?://[^\s\\]+)?$"
 _StorePlace = Annotated[str, Field(pattern=r"^s3://[a-z0-9.-]{3,63}/[!-~ ]{0,900}$")]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class ApiSettings(_Section):
+class ApiSettings(Section):
     """The audit API of the system under care."""
 
     url: str = Field("http://localhost:8000", description="Base URL; the runbook's own default.")
@@ -62,7 +59,7 @@ class ApiSettings(_Section):
     )
 
 
-class DatabaseSettings(_Section):
+class DatabaseSettings(Section):
     """PostgreSQL of the system under care. Two identities: one reads, one recovers."""
 
     reader_dsn: SecretStr = Field(
@@ -123,33 +120,79 @@ class DatabaseSettings(_Section):
         return ReconciliationRules.parse(read_text(self.reconciliation_rules, MAX_BYTES))
 
 
-class KubernetesSettings(_Section):
-    """The cluster of the system under care; asked only when a pod is named."""
+class KubernetesSettings(Section):
+    """The cluster of the system under care. Two identities: one reads, one remedies."""
 
     config_file: Path | None = Field(
         None, description="kubeconfig; none: our own service account, else ~/.kube/config."
     )
     context: str = Field("", description="Context of that file; empty: its current one.")
+    remediate_context: str = Field(
+        "", description="Context with which changes are made; empty: none are, by kubeconfig."
+    )
+    remediate_token_file: Path | None = Field(
+        None, description="In a cluster: the token with which changes are made; none: none are."
+    )
+    namespace: str = Field(
+        "rlhf-audit-trail",
+        pattern="^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$",
+        description="Where the system under care runs.",
+    )
+    api_seconds: float = Field(
+        5.0, gt=0, le=60, description="For an answer of the API, all pages of a list together."
+    )
     timeout_seconds: float = Field(
-        20.0, gt=0, le=300, description="To connect, and between two pieces of an answer."
+        20.0,
+        gt=0,
+        le=300,
+        description="Of programs in pods: to connect, and between two pieces of their output.",
     )
 
 
-class CacheSettings(_Section):
+class CacheSettings(Section):
     """Redis or Valkey of the system under care."""
 
     url: SecretStr = Field(SecretStr("redis://localhost:6379/0"), description="With password.")
     timeout_seconds: float = Field(5.0, gt=0, le=60, description="To connect and answer PING.")
 
 
-class MetricsSettings(_Section):
+_METRIC = "^[a-zA-Z_:][a-zA-Z0-9_:]{0,199}$"
+
+
+class MetricsSettings(Section):
     """Prometheus of the system under care."""
 
     prometheus_url: str = Field("", description="Base URL; empty: firing alerts are Unknown.")
-    timeout_seconds: float = Field(5.0, gt=0, le=60, description="Per query.")
+    timeout_seconds: float = Field(5.0, gt=0, le=60, description="Per check.")
+    requests: str = Field(
+        "http_requests_total", pattern=_METRIC, description="Counter of the API's requests."
+    )
+    durations: str = Field(
+        "http_request_duration_seconds", pattern=_METRIC, description="Histogram of their time."
+    )
+    status_label: str = Field(
+        "status", pattern="^[a-zA-Z_][a-zA-Z0-9_]{0,63}$", description="Their HTTP status."
+    )
+    selector: str = Field(
+        'job="rlhf-audit-trail-app"',
+        pattern="^[^{}\\n]{0,500}$",
+        description="PromQL matchers of the API's own series, without braces.",
+    )
+    users_query: str = Field(
+        "", max_length=2000, description="PromQL of one value: users lately; empty: unknown."
+    )
+    window_seconds: int = Field(
+        300, ge=5, le=3600, description="Over which rates are taken; the runbook's five minutes."
+    )
+    baseline_seconds: int = Field(
+        3600, ge=5, le=604_800, description="Before the onset, to which latency is compared."
+    )
+    noticeable_seconds: float = Field(
+        0.05, ge=0, le=10, description="A smaller change of the latency is nobody's trouble."
+    )
 
 
-class AlertmanagerSettings(_Section):
+class AlertmanagerSettings(Section):
     """What sends us alerts, and is asked each minute what fires."""
 
     urls: tuple[str, ...] = Field(
@@ -163,7 +206,7 @@ class AlertmanagerSettings(_Section):
     )
 
 
-class StoreSettings(_Section):
+class StoreSettings(Section):
     """The object store: backups and sealed log of the patient, and our evidence."""
 
     endpoint_url: str = Field("", description="Empty for AWS; else the S3 server's URL.")
@@ -192,7 +235,7 @@ class StoreSettings(_Section):
     )
 
 
-class LedgerSettings(_Section):
+class LedgerSettings(Section):
     """Whom we believe about the audit log. Public keys only: the responder cannot sign heads."""
 
     origin: str = Field("rlhf-audit-trail", description="First line of every checkpoint.")
@@ -237,7 +280,7 @@ class LedgerSettings(_Section):
         return Trust.parse(read_text(self.journal_trust_file, MAX_TRUST_BYTES))
 
 
-class SealerSettings(_Section):
+class SealerSettings(Section):
     """The sealer, a service of its own: it has the log's signing key, we have its address."""
 
     url: str = Field("", description="Base URL; empty: nothing of ours asks for sealing.")
@@ -255,7 +298,7 @@ class SealerSettings(_Section):
     )
 
 
-class ResponderSettings(_Section):
+class ResponderSettings(Section):
     """Our own PostgreSQL: journal, inbox, approvals. Never the server under care."""
 
     dsn: SecretStr = Field(
@@ -282,7 +325,7 @@ class ResponderSettings(_Section):
         return SecretStr(path.read_text(encoding="utf-8").strip())
 
 
-class ChatSettings(_Section):
+class ChatSettings(Section):
     """Slack, or what answers like it."""
 
     url: str = Field("https://slack.com/api", description="Base URL of the Web API.")
@@ -290,7 +333,7 @@ class ChatSettings(_Section):
     timeout_seconds: float = Field(5.0, gt=0, le=30, description="Per call.")
 
 
-class ContactSettings(_Section):
+class ContactSettings(Section):
     """The runbook's "Emergency Contacts".
 
     Slack notifies a contact only by its member id (U...) or user group id (S...); any other text
@@ -307,7 +350,7 @@ class ContactSettings(_Section):
     dpo: str = Field("dpo", description="Privacy incidents, within one hour.")
 
 
-class LinkSettings(_Section):
+class LinkSettings(Section):
     """The tools beside us, as a person's browser reaches them; empty: no link is shown."""
 
     prefect: str = Field("", pattern=_WEB, description="Base URL of Prefect's UI.")
@@ -316,7 +359,7 @@ class LinkSettings(_Section):
     alertmanager: str = Field("", pattern=_WEB, description="Base URL of Alertmanager.")
 
 
-class GatewaySettings(_Section):
+class GatewaySettings(Section):
     """The one service of ours."""
 
     url: str = Field("http://127.0.0.1:8787", description="Where people and the command reach it.")
@@ -382,7 +425,7 @@ class GatewaySettings(_Section):
     )
 
 
-class ChangeSettings(_Section):
+class ChangeSettings(Section):
     """Bounds of the one door through which changes go."""
 
     approval_minutes: int = Field(60, ge=1, le=1440, description="Validity of a plan.")
@@ -411,9 +454,11 @@ class Settings(BaseSettings):
     )
     api: ApiSettings = ApiSettings()
     database: DatabaseSettings = DatabaseSettings()
+    database_care: DatabaseCareSettings = DatabaseCareSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
     cache: CacheSettings = CacheSettings()
     metrics: MetricsSettings = MetricsSettings()
+    loki: LokiSettings = LokiSettings()
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()
     store: StoreSettings = StoreSettings()
     ledger: LedgerSettings = LedgerSettings()

@@ -32,10 +32,11 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.states import Pending
 
 from deployments.gateway.prefect_api import CLAIMED
+from tasks.domain.redaction import Redactor
 from tasks.settings import settings
 from tasks.work import responder
 from tasks.work.claims import Claim, working_under
-from tasks.work.redaction import Redactor, redact_all_logs, secrets_of
+from tasks.work.redaction import redact_all_logs, secrets_of
 
 _PR_SET_PDEATHSIG = 1
 _RETRY_SECONDS = 1.0

@@ -4,8 +4,9 @@ import json
 import logging
 from datetime import UTC, datetime
 
+from tasks.domain.redaction import Redactor
 from tasks.settings import settings
-from tasks.work.redaction import Redactor, redact_all_logs, secrets_of
+from tasks.work.redaction import redact_all_logs, secrets_of
 
 _BOUND = ("incident", "reason")
 

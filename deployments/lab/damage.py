@@ -13,7 +13,8 @@ class Damage:
     that must not be restored; `good_backup`: the newest that may be. `segment`: a WAL file that is
     gone; `annotations`: event ids of the rows of that table that surely lie in the WAL before it,
     and `annotations_later` of those that only came after. `at`: the moment just before the damage.
-    `free_bytes`: room that is left where the responder works.
+    `free_bytes`: room that is left where the responder works. `cause`: the code of the cause that a
+    diagnosis must name first; `culprits`: pids of the sessions that make the trouble.
     """
 
     said: str = ""
@@ -29,6 +30,8 @@ class Damage:
     annotations: frozenset[str] = frozenset()
     annotations_later: frozenset[str] = frozenset()
     free_bytes: int = 0
+    cause: str = ""
+    culprits: frozenset[int] = frozenset()
 
     @property
     def concerns_records(self) -> bool:

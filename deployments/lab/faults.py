@@ -19,6 +19,7 @@ from deployments.lab.backup_faults import (
 )
 from deployments.lab.damage import Damage
 from deployments.lab.parts import Parts
+from deployments.lab.session_faults import connections_exhausted, lock_storm, slow_queries
 from deployments.lab.store_faults import bucket_versions_deleted, segments_deleted
 from deployments.lab.table_faults import table_dropped, tampered_records
 
@@ -44,6 +45,7 @@ _STORAGE = {
     "description": "increase(audit_log_write_errors_total[5m]) > 0",
     "remediation": "Check the database and its storage",
 }
+_DATABASE_LABELS = {"severity": "high", "category": "infrastructure", "job": "postgres"}
 _REBUILD = "Rebuild what proves the log from what is proven"
 
 
@@ -129,6 +131,30 @@ FAULTS = {
                 "remediation": _REBUILD,
             },
             bucket_versions_deleted,
+            monitored=False,
+        ),
+        Fault(
+            "lock-storm",
+            "a migration that nobody ends locks the audit table, and everybody waits",
+            {"alertname": "DatabaseLockContention", **_DATABASE_LABELS},
+            {"summary": "Sessions wait for locks", "description": "lock waits for minutes"},
+            lock_storm,
+            monitored=False,
+        ),
+        Fault(
+            "connections-exhausted",
+            "a client leaks connections until the database takes no more",
+            {"alertname": "DatabaseConnectionsExhausted", **_DATABASE_LABELS},
+            {"summary": "No connection is left", "description": "numbackends at the limit"},
+            connections_exhausted,
+            monitored=False,
+        ),
+        Fault(
+            "slow-queries",
+            "queries without an end keep the database busy",
+            {"alertname": "DatabaseSlowQueries", **_DATABASE_LABELS},
+            {"summary": "Queries run for too long", "description": "the longest for minutes"},
+            slow_queries,
             monitored=False,
         ),
     )

@@ -16,6 +16,7 @@ from tasks.domain.ledger import Status
 from tasks.domain.untrusted import visible
 
 _LINE = 500
+_DIAGNOSIS = (FactKind.DIAGNOSED, FactKind.CAUSES_FOUND)
 _TOLD = ("passed over: ", "the damage was done", "the WAL of ", "to put back: ", "proven from: ")
 """How lines of a dry run begin that say what was found; the others say what would be done."""
 
@@ -47,9 +48,9 @@ class Judged:
         done = self.incident.done(name)
         return done["result"] if done else {}
 
-    def seconds_to(self, kind: FactKind) -> float | None:
-        """From the alert's arrival to the first fact of this kind."""
-        start, end = self._first(FactKind.ALERT_RECEIVED), self._first(kind)
+    def seconds_to(self, *kinds: FactKind) -> float | None:
+        """From the alert's arrival to the first fact of one of these kinds."""
+        start, end = self._first(FactKind.ALERT_RECEIVED), self._first(*kinds)
         return round((end.at - start.at).total_seconds(), 3) if start and end else None
 
     def as_json(self) -> dict[str, Any]:
@@ -80,7 +81,7 @@ class Judged:
             "seconds": {
                 "damage_to_alert": round(self.alarm.seconds, 3),
                 "alert_to_first_check": self.seconds_to(FactKind.CHECK_OBSERVED),
-                "alert_to_diagnosis": self.seconds_to(FactKind.DIAGNOSED),
+                "alert_to_diagnosis": self.seconds_to(*_DIAGNOSIS),
                 "total": round(self.total_seconds, 1),
             },
             "acknowledged": {
@@ -93,8 +94,8 @@ class Judged:
             "state": self.incident.stage.value,
         }
 
-    def _first(self, kind: FactKind) -> Fact | None:
-        return next((fact for fact in self.incident.facts if fact.kind is kind), None)
+    def _first(self, *kinds: FactKind) -> Fact | None:
+        return next((fact for fact in self.incident.facts if fact.kind in kinds), None)
 
 
 def show(console: Console, judged: Judged) -> None:
@@ -118,7 +119,7 @@ def _rows(judged: Judged) -> list[tuple[str, str]]:
     severity = state.severity.value if state.severity else "none"
     approvals = ", ".join(f"{made.decision} by {made.by}" for made in state.decisions) or "none"
     first, diagnosed = (
-        judged.seconds_to(kind) for kind in (FactKind.CHECK_OBSERVED, FactKind.DIAGNOSED)
+        judged.seconds_to(*kinds) for kinds in ((FactKind.CHECK_OBSERVED,), _DIAGNOSIS)
     )
     return [
         ("incident", f"{state.id}, {severity}: {visible(state.severity_reason)}"),
@@ -141,6 +142,10 @@ def _rows(judged: Judged) -> list[tuple[str, str]]:
 
 def _found(judged: Judged) -> list[str]:
     """What the product has said of the damage: of the log, of backups, of the archive."""
+    causes = [fact.data for fact in judged.incident.facts if fact.kind is FactKind.CAUSES_FOUND]
+    if causes:
+        found = causes[0]["causes"]
+        return [visible(f"{one['code']} ({one['confidence']}): {one['summary']}") for one in found]
     said = [fact.data for fact in judged.incident.facts if fact.kind is FactKind.DIAGNOSED]
     worst = next((each for each in said if each["verdict"] == Status.TAMPERED), {})
     line = f"{worst.get('altered', 0)} records altered, {worst.get('missing', 0)} missing"

@@ -25,6 +25,13 @@ from tasks.domain.ledger import NoteSigner
 ORIGIN = "rlhf-audit-trail"
 JOURNAL_ORIGIN = f"{ORIGIN}/journal"
 RESPONDER_KEY = "rlhf-audit-runbook"
+PATIENCE = {
+    "RUNBOOK_DATABASE_CARE__LOCK_WAIT_SECONDS": "2",
+    "RUNBOOK_DATABASE_CARE__SLOW_QUERY_SECONDS": "3",
+    "RUNBOOK_DATABASE_CARE__IDLE_IN_TRANSACTION_SECONDS": "2",
+    "RUNBOOK_DATABASE_CARE__IDLE_SECONDS": "2",
+}
+"""Production waits minutes before it calls a session slow or leaked; a demo cannot."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +144,7 @@ class Parts:
             "RUNBOOK_DATABASE__NAME": DATABASE,
             "RUNBOOK_DATABASE__CLIENT_BINARIES": str(binaries()),
             "RUNBOOK_DATABASE__SCHEMA_FILE": str(Path(__file__).with_name("schema.sql")),
+            **PATIENCE,
             "RUNBOOK_CACHE__URL": self.cache.url,
             "RUNBOOK_METRICS__PROMETHEUS_URL": self.prometheus.url if self.prometheus else "",
             **self._alerting_environment,

@@ -30,7 +30,9 @@ def set_up(server: PostgresServer) -> None:
         server.add_login(role, attributes)
     with server.connect() as connection:
         connection.execute("GRANT audit_owner, pg_signal_backend TO audit_recovery")
-        connection.execute("GRANT pg_read_all_stats TO audit_reader, audit_recovery")
+        # a slot of its own: it looks and acts when every other connection is taken
+        connection.execute("GRANT pg_use_reserved_connections TO audit_recovery")
+        connection.execute("GRANT pg_monitor TO audit_reader, audit_recovery")
         connection.execute(
             sql.SQL("CREATE DATABASE {} OWNER {}").format(
                 sql.Identifier(DATABASE), sql.Identifier(OWNER)

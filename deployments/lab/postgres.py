@@ -36,7 +36,13 @@ _COMMON = {
 }
 RESPONDER = {**_COMMON, "max_connections": "100", "fsync": "on", "synchronous_commit": "on"}
 """The intake answers 2xx on the strength of these: durable means on the disk."""
-PATIENT = {**_COMMON, "max_connections": "200", "wal_level": "replica", "fsync": "off"}
+PATIENT = {
+    **_COMMON,
+    "max_connections": "200",
+    "reserved_connections": "5",
+    "wal_level": "replica",
+    "fsync": "off",
+}
 """The lab kills processes, not power: the patient can do without waiting for the disk."""
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from deployments.lab import expectations
+from deployments.lab import expectations, session_expectations
 from deployments.lab.expectations import Check, Situation
 from deployments.lab.faults import FAULTS, Fault
 from deployments.lab.on_call import OnCall
@@ -85,5 +85,8 @@ SCENARIOS = {
         ),
         _of("segments-deleted", expect=expectations.of_deleted_objects),
         _of("bucket-versions-deleted", expect=expectations.of_deleted_objects),
+        _of("lock-storm", expect=session_expectations.of_sessions),
+        _of("connections-exhausted", expect=session_expectations.of_sessions),
+        _of("slow-queries", expect=session_expectations.of_sessions),
     )
 }

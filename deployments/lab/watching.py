@@ -16,6 +16,7 @@ _WIDTH = 240
 _STYLES = {
     FactKind.ALERT_RECEIVED: "bold red",
     FactKind.DIAGNOSED: "bold red",
+    FactKind.CAUSES_FOUND: "bold red",
     FactKind.SEVERITY_ASSIGNED: "bold",
     FactKind.HOLD_SET: "yellow",
     FactKind.EVIDENCE_SEALED: "yellow",
@@ -40,6 +41,10 @@ _SAID: dict[FactKind, Callable[[Fact], str]] = {
         f"{fact.data['verdict']}: {fact.data['altered']} records altered, "
         f"{fact.data['missing']} missing, {fact.data['records']} hashed in "
         f"{fact.data['seconds']:.2f} s"
+    ),
+    FactKind.CAUSES_FOUND: lambda fact: (
+        "; ".join(f"{one['code']} ({one['confidence']})" for one in fact.data["causes"])
+        or "no cause found"
     ),
     FactKind.HOLD_SET: lambda fact: f"no change of {fact.data['scope']} before evidence is sealed",
     FactKind.EVIDENCE_SEALED: lambda fact: (

@@ -8,6 +8,7 @@ and not undone: a small answer could unfold to gigabytes.
 
 import json
 import re
+import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
@@ -24,6 +25,7 @@ from tasks.clients.errors import Denied, Malformed, NotFound, Transient
 _EXCERPT = 200
 _BODY_LIMIT = 4 * 1024 * 1024
 _TOKEN = re.compile(r"[!-~]{1,4096}")  # what a header can carry: visible ASCII, no spaces
+_UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # OpenSSL's name; httpx keeps no class for it
 _PLAIN = {"accept-encoding": "identity"}
 _CONNECTED = {"connection.connect_tcp.complete", "connection.start_tls.complete"}
 
@@ -114,22 +116,33 @@ def _sendable(token: SecretStr) -> str:
     return token.get_secret_value()
 
 
-def _exchange(
+@contextmanager
+def opened(
     method: str,
     url: str,
-    wanted: dict[str, Any],
+    *,
     timeout_seconds: float,
-    body_limit: int = _BODY_LIMIT,
-) -> tuple[httpx.Response, bytes]:
+    tls: ssl.SSLContext | None = None,
+    server_name: str = "",
+    **wanted: Any,  # noqa: ANN401  httpx's own: params, headers, content, json
+) -> Iterator[httpx.Response]:
+    """An answer whose body is still to be read; all of it must be over in `timeout_seconds`.
+
+    `tls` replaces the system's trust, `server_name` the name that the certificate must have.
+    Raises Transient and Malformed as `call` does; what the status means is the caller's.
+    """
     with _deadline(timeout_seconds) as deadline:
+        extensions: dict[str, Any] = {"trace": deadline.watch}
+        if server_name:
+            extensions["sni_hostname"] = server_name
         try:
             with (
-                httpx.Client(timeout=timeout_seconds, trust_env=False) as client,
-                client.stream(
-                    method, url, **wanted, extensions={"trace": deadline.watch}
-                ) as response,
+                httpx.Client(
+                    timeout=timeout_seconds, trust_env=False, verify=True if tls is None else tls
+                ) as client,
+                client.stream(method, url, **wanted, extensions=extensions) as response,
             ):
-                body = _bounded(response, url, body_limit)
+                yield response
         except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
             raise Malformed(f"expected a URL, found {url[:_EXCERPT]!r}") from error
         except httpx.TransportError as error:
@@ -137,9 +150,24 @@ def _exchange(
                 raise Transient(
                     f"expected an answer of {url} within {timeout_seconds} s, found none"
                 ) from error
+            if _UNTRUSTED in str(error):
+                raise Malformed(
+                    f"no trusted TLS with {url}: its certificate is not ours"
+                ) from error
             raise Transient(f"expected {url} to answer, found {type(error).__name__}") from error
     if deadline.passed:  # a body without a length looks whole when its connection ends
-        raise Transient(f"expected the whole answer of {url} in time, found {len(body)} bytes")
+        raise Transient(f"expected the whole answer of {url} in time, found a part")
+
+
+def _exchange(
+    method: str,
+    url: str,
+    wanted: dict[str, Any],
+    timeout_seconds: float,
+    body_limit: int = _BODY_LIMIT,
+) -> tuple[httpx.Response, bytes]:
+    with opened(method, url, timeout_seconds=timeout_seconds, **wanted) as response:
+        body = bounded(response, url, body_limit)
     return response, body
 
 
@@ -184,7 +212,8 @@ def _deadline(seconds: float) -> Iterator[_Deadline]:
         timer.cancel()
 
 
-def _bounded(response: httpx.Response, url: str, limit: int) -> bytes:
+def bounded(response: httpx.Response, url: str, limit: int) -> bytes:
+    """The whole body as it is. Raises Malformed beyond `limit` bytes."""
     chunks: list[bytes] = []
     size = 0
     for chunk in response.iter_raw():

@@ -1,30 +1,25 @@
 """Run a program in a pod: what `kubectl exec` does, over the websocket of the API server.
 
-The kubernetes package knows whom to ask and as whom (kubeconfig, service account). The stream is
+Whom to ask and as whom, `kubernetes_identity` knows (kubeconfig, service account). The stream is
 read here and not by its `stream()`, which keeps every byte in memory, merges standard output with
 standard error and replaces a method of its client meanwhile. Channels of v4/v5.channel.k8s.io:
 1 standard output, 2 standard error, 3 the Status at the end, 255 (v5) a channel was closed.
 """
 
 import json
-import os
 import re
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from ipaddress import ip_address
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlencode
 
 import websocket
 
 from tasks.clients.errors import ClientError, Denied, Malformed, NotFound, Transient
+from tasks.clients.kubernetes_identity import Access
 from tasks.domain.errors import BadInput
 from tasks.settings import KubernetesSettings
-
-if TYPE_CHECKING:
-    from kubernetes.client import Configuration
 
 _PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
 _OUTPUT, _COMPLAINT, _STATUS = 1, 2, 3
@@ -125,13 +120,14 @@ def _require_success(pod: Pod, program: str, status: bytes, complaint: str) -> N
 def _connected(
     cluster: KubernetesSettings, pod: Pod, command: Sequence[str]
 ) -> Iterator[websocket.WebSocket]:
-    configuration = _configuration(cluster)
-    authorization = configuration.auth_settings().get("BearerToken", {}).get("value")
-    socket = websocket.WebSocket(sslopt=_tls(configuration))
+    access = Access(cluster)
+    authorization = access.authorization()
+    tls = {"context": access.tls, "server_hostname": access.server_name}
+    socket = websocket.WebSocket(sslopt={name: value for name, value in tls.items() if value})
     try:
         with _translated(pod):
             socket.connect(  # type: ignore[no-untyped-call]  # untyped, as all of this package
-                _address(str(configuration.host), pod, command),
+                _address(access.host, pod, command),
                 timeout=cluster.timeout_seconds,
                 header=[f"authorization: {authorization}"] if authorization else [],
                 subprotocols=_PROTOCOLS,
@@ -147,7 +143,7 @@ def _address(host: str, pod: Pod, command: Sequence[str]) -> str:
     wanted = [("command", part) for part in command]
     wanted += [("container", pod.container)] if pod.container else []
     wanted += [("stdout", "true"), ("stderr", "true")]
-    scheme, _, rest = host.rstrip("/").partition("://")
+    scheme, _, rest = host.partition("://")
     path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/exec"
     return f"{'wss' if scheme == 'https' else 'ws'}://{rest}{path}?{urlencode(wanted)}"
 
@@ -188,56 +184,3 @@ def _refusal(pod: Pod, error: websocket.WebSocketBadStatusException) -> ClientEr
     if status == 429 or status >= _FIRST_SERVER_ERROR:  # noqa: PLR2004  HTTP's number
         return Transient(f"{pod}: the API server answered {status}: {said}")
     return Malformed(f"{pod}: expected to run a program, found {status}: {said}")
-
-
-def _configuration(cluster: KubernetesSettings) -> "Configuration":
-    """Server and identity. Raises BadInput when there is none, or one that gives the token away."""
-    from kubernetes import client, config  # noqa: PLC0415  a third of a second, only when needed
-
-    found = client.Configuration()
-    try:
-        if cluster.config_file is None and "KUBERNETES_SERVICE_HOST" in os.environ:
-            config.load_incluster_config(client_configuration=found)  # type: ignore[no-untyped-call]
-        else:
-            file = None if cluster.config_file is None else str(cluster.config_file)
-            config.load_kube_config(  # type: ignore[no-untyped-call]
-                file,
-                cluster.context or None,
-                client_configuration=found,
-                persist_config=False,
-            )
-    except (config.ConfigException, OSError) as error:
-        raise BadInput(
-            f"expected a Kubernetes configuration, found none: {str(error)[:_EXCERPT]}: set "
-            "RUNBOOK_KUBERNETES__CONFIG_FILE"
-        ) from error
-    place = urlsplit(str(found.host))
-    if place.scheme != "https" and not _is_loopback(place.hostname or ""):
-        raise BadInput(
-            f"expected an API server by https, found {str(found.host)[:200]!r}: the token would "
-            "be readable on the way"
-        )
-    if place.scheme == "https" and not found.verify_ssl:
-        raise BadInput(
-            "expected the API server's certificate to be verified, found insecure-skip-tls-verify: "
-            "anybody on the way could take the token; name its certificate-authority"
-        )
-    return found
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def _tls(configuration: "Configuration") -> dict[str, Any]:
-    options: dict[str, Any] = {"cert_reqs": ssl.CERT_REQUIRED}
-    named = {
-        "ca_certs": configuration.ssl_ca_cert,
-        "certfile": configuration.cert_file,
-        "keyfile": configuration.key_file,
-        "server_hostname": configuration.tls_server_name,
-    }
-    return options | {name: value for name, value in named.items() if value}

@@ -126,6 +126,11 @@ def describe(dsn: str) -> str:
     return f"{parts.get('user', '')}@{host}:{parts.get('port', 5432)}/{parts.get('dbname', '')}"
 
 
+def role_in(dsn: str) -> str:
+    """The role that the DSN logs in as; empty when it names none."""
+    return str(conninfo.conninfo_to_dict(dsn).get("user") or "")
+
+
 def environment(dsn: str) -> dict[str, str]:
     """The DSN as libpq's environment variables: so no password stands in an argument list."""
     names = {

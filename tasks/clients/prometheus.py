@@ -1,5 +1,6 @@
 """Prometheus's HTTP API (v1)."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,6 +10,10 @@ from tasks.settings import MetricsSettings
 
 NOBODYS_TROUBLE = "none"
 """Severity of alerts like the Watchdog, which fire to show that alerting works."""
+
+
+_MOST_SAMPLES = 1000
+_TOLD_APART = "reading"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +54,50 @@ def _listed(answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON of anot
     if not isinstance(alerts, list):
         raise TypeError(f"expected a list of alerts, found {type(alerts).__name__}")
     return alerts
+
+
+def readings(
+    metrics: MetricsSettings, asked: Mapping[str, str], *, timeout_seconds: float
+) -> dict[str, tuple[float, ...]]:
+    """The values of several PromQL expressions, by name, all of one instant and in one answer.
+
+    Each is to give one value; none (no such series), several, NaN and Inf are passed on. One
+    exchange has one time-out and one failure, however many questions there are.
+
+    Raises Malformed when Prometheus refuses an expression (the message says why), or answers
+    something else.
+    """
+    parts = [
+        f'label_replace({promql}, "{_TOLD_APART}", "{name}", "", "")'
+        for name, promql in asked.items()
+    ]
+    answer = http.call(
+        "GET",
+        f"{metrics.prometheus_url}/api/v1/query",
+        timeout_seconds=timeout_seconds,
+        params={"query": " or ".join(parts)},
+    )
+    found: dict[str, list[float]] = {name: [] for name in asked}
+    try:
+        for sample in _vector(answer.value):
+            found[sample["metric"][_TOLD_APART]].append(_number(sample["value"]))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise Malformed(f"expected a vector of Prometheus, found {type(error).__name__}") from error
+    return {name: tuple(values) for name, values in found.items()}
+
+
+def _vector(answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON of another system
+    data = answer["data"]
+    if data["resultType"] != "vector" or not isinstance(data["result"], list):
+        raise TypeError("expected a vector")
+    if len(data["result"]) > _MOST_SAMPLES:
+        raise ValueError("expected few samples")
+    return list(data["result"])
+
+
+def _number(pair: Any) -> float:  # noqa: ANN401 - as above
+    """The value of `[time, "text"]`; Prometheus writes NaN, +Inf and -Inf as Python reads them."""
+    _, text = pair
+    if not isinstance(text, str):
+        raise TypeError("expected a value as text")
+    return float(text)

@@ -32,6 +32,7 @@ class FactKind(StrEnum):
     # how many of all findings speak against the object store
     DIAGNOSED = "diagnosed"
     # the runbook's also damage: which diagnosis it was set for
+    CAUSES_FOUND = "causes found"  # component, causes [Cause.as_json], the surest first
     HOLD_SET = "hold set"  # scope, reason, review_at, needs (what must be sealed)
     HOLD_LIFTED = "hold lifted"  # scope, reason
     GLASS_BROKEN = "glass broken"  # scope, reason, until: holds on the scope do not bind so long

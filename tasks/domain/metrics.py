@@ -78,6 +78,12 @@ def claimed_start(facts: Iterable[Fact]) -> datetime | None:
     return begun if 0 <= (alert.at - begun).total_seconds() <= _LONGEST else None
 
 
+def onset(facts: Iterable[Fact]) -> datetime | None:
+    """When the trouble began, by what the facts say: the first alert, else our own clock."""
+    known = list(facts)
+    return claimed_start(known) or beginning(known)
+
+
 def acknowledged(facts: Iterable[Fact]) -> Fact | None:
     """The first sign of a person: an acknowledging note, or a decision not made by ourselves."""
     return next(
@@ -160,7 +166,7 @@ def measure(facts: Iterable[Fact]) -> tuple[Figure, ...]:
         Figure(
             "alert_to_diagnosis",
             "Alert to diagnosis",
-            since_alert(first(known, FactKind.DIAGNOSED)),
+            since_alert(first(known, FactKind.DIAGNOSED, FactKind.CAUSES_FOUND)),
             "s",
             "first diagnosis - alert received",
         ),
@@ -213,7 +219,7 @@ def phases(facts: Iterable[Fact]) -> tuple[Phase, ...]:
         return at(fact) if fact else None
 
     steps = (FactKind.STEP_DONE, FactKind.STEP_FAILED)
-    diagnosed = begin(FactKind.DIAGNOSED)
+    diagnosed = begin(FactKind.DIAGNOSED, FactKind.CAUSES_FOUND)
     triaged = last(FactKind.CHECK_OBSERVED, before=float("inf") if diagnosed is None else diagnosed)
     planned = last(FactKind.PLAN_PROPOSED)
     decided = last(FactKind.PLAN_DECIDED)

@@ -5,6 +5,7 @@ a hint of urgency, never the level: the level comes from what the alert is about
 checks saw. It rises as facts come in and falls only by a person.
 """
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -31,6 +32,13 @@ class Severity(StrEnum):
         """0 for P0 to 3 for P3: the smaller, the more urgent."""
         return int(self.value[1])
 
+
+SLOWER_SHARE = 0.5
+"""Degradation from which it is P1. The runbook leaves exactly 50 % open; it is the urgent one."""
+
+ERROR_SHARE = 0.05
+"""Share of failing requests from which several users are taken to be hit: that of the served
+system's own alert HighErrorRate."""
 
 RESPONSE_MINUTES = {Severity.P0: 0, Severity.P1: 60, Severity.P2: 240, Severity.P3: 1440}
 
@@ -67,6 +75,9 @@ _CATEGORY_RULES: dict[str, Assessment] = {
         Severity.P2, "class.p2.component", "an alert about a single component"
     ),
 }
+
+IMPACT = "triage.impact"
+"""The step whose evidence says how many requests fail and how much slower answers are."""
 
 _DATA_EXFILTRATION = "PotentialDataExfiltration"
 
@@ -153,6 +164,50 @@ def assess_checks(observations: Sequence[Observation]) -> Assessment | None:
             Severity.P2, "class.p2.component", f"failed, with a workaround: {sorted(failed)}"
         )
     return None
+
+
+def assess_performance(slower: float) -> Assessment | None:
+    """What a change of the latency against its baseline justifies: 0.5 is 50 % slower.
+
+    None when nothing has become slower, or when it is no number.
+    """
+    if not math.isfinite(slower) or slower <= 0:
+        return None
+    if slower >= SLOWER_SHARE:
+        return Assessment(
+            Severity.P1, "class.p1.performance", f"answers take {slower:.0%} longer than before"
+        )
+    return Assessment(
+        Severity.P2, "class.p2.performance", f"answers take {slower:.0%} longer than before"
+    )
+
+
+def assess_errors(share: float, users: float | None = None) -> Assessment | None:
+    """What a share of failing requests justifies; `users` are those affected, where known."""
+    if not math.isfinite(share) or share < ERROR_SHARE or (users is not None and users <= 1):
+        return None
+    return Assessment(
+        Severity.P1, "class.p1.api-errors", f"{share:.0%} of the requests fail: several users"
+    )
+
+
+def assess_impact(observations: Iterable[Observation]) -> Assessment | None:
+    """What the estimate of user impact justifies, by its own figures; None without one."""
+    found = []
+    for seen in observations:
+        if seen.step == IMPACT:
+            slower, share = _number(seen, "slower"), _number(seen, "error_share")
+            found.append(None if slower is None else assess_performance(slower))
+            found.append(
+                None if share is None else assess_errors(share, _number(seen, "users_affected"))
+            )
+    known = [one for one in found if one is not None]
+    return min(known, key=lambda one: one.severity) if known else None
+
+
+def _number(seen: Observation, name: str) -> float | None:
+    found = seen.evidence.get(name)
+    return float(found) if isinstance(found, int | float) and not isinstance(found, bool) else None
 
 
 def assess_alteration(altered: int, missing: int) -> Assessment | None:

@@ -34,6 +34,7 @@ SECTION = {
     FactKind.CHECK_OBSERVED: "detection",
     FactKind.SEVERITY_ASSIGNED: "severity",
     FactKind.DIAGNOSED: "damage",
+    FactKind.CAUSES_FOUND: "detection",
     FactKind.HOLD_SET: "response",
     FactKind.HOLD_LIFTED: "response",
     FactKind.GLASS_BROKEN: "response",
@@ -67,6 +68,16 @@ def _diagnosed(data: Mapping[str, Any]) -> str:
         f"{visible(total, 20)} findings in {text(data, 'records')} records"
         + (f"; {reason}" if reason else "")
     )
+
+
+def _causes(data: Mapping[str, Any]) -> str:
+    found = [mapping(each) for each in items(data.get("causes"))]
+    said = [
+        f"{text(each, 'code')} ({text(each, 'confidence')}): {text(each, 'summary')}"
+        for each in found[:3]
+    ]
+    more = f"; and {len(found) - 3} more" if len(found) > 3 else ""  # noqa: PLR2004
+    return f"{text(data, 'component')}: {'; '.join(said) or 'no cause found'}{more}"
 
 
 def _evidence(data: Mapping[str, Any]) -> str:
@@ -118,6 +129,7 @@ _TOLD: Mapping[FactKind, Callable[[Mapping[str, Any]], str]] = {
         f"{text(data, 'severity')} by {text(data, 'rule')}: {text(data, 'reason')}"
     ),
     FactKind.DIAGNOSED: _diagnosed,
+    FactKind.CAUSES_FOUND: _causes,
     FactKind.HOLD_SET: lambda data: f"{text(data, 'scope')}: {text(data, 'reason')}",
     FactKind.HOLD_LIFTED: lambda data: f"{text(data, 'scope')}: {text(data, 'reason')}",
     FactKind.GLASS_BROKEN: lambda data: (

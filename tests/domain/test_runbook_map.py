@@ -138,19 +138,30 @@ def ids_in_code() -> dict[str, set[str]]:
 
     An id is the tag of a task, the value of `step=`, the first argument of PlanStep, Observation or
     carry_out, the rule of an Assessment, or any string that begins like an id of the map and has
-    its form: constants hide from nobody.
+    its form: constants hide from nobody. Codes of causes have that form too, and are none.
     """
     heads = {row.id.split(".")[0] for row in all_rows() if "." in row.id}
     known = re.compile(rf"(?:{'|'.join(sorted(map(re.escape, heads)))})\.[a-z0-9.-]+")
     seen: dict[str, set[str]] = {}
+    causes = {code for _, tree in modules("tasks/domain") for code in codes_of_causes(tree)}
     for file, tree in modules("flows", "tasks"):
         for text in named_steps(tree) | {
             text.removeprefix(TAG)
             for text in strings_in(tree)
-            if text.startswith(TAG) or known.fullmatch(text)
+            if text.startswith(TAG) or (known.fullmatch(text) and text not in causes)
         }:
             seen.setdefault(text, set()).add(file)
     return seen
+
+
+def codes_of_causes(tree: ast.Module) -> set[str]:
+    """What a diagnosis names: the first argument, or `code=`, of a Cause."""
+    found: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and called(node) == "Cause":
+            given = [word.value for word in node.keywords if word.arg == "code"] + node.args[:1]
+            found |= {text for value in given for text in strings_in(value)}
+    return found
 
 
 def named_steps(tree: ast.Module) -> set[str]:

@@ -254,6 +254,22 @@ def test_what_proves_the_log_is_put_back_and_proves_it(tmp_path: Path, scenario:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("scenario", ["lock-storm", "connections-exhausted", "slow-queries"])
+def test_sessions_that_keep_the_database_from_serving_are_ended_and_no_others(
+    tmp_path: Path, scenario: str
+) -> None:
+    written = tmp_path / "demo.json"
+    options = ("--yes", "--scenario", scenario, "--json", str(written))
+    severity = "P2" if scenario == "slow-queries" else "P0"
+    with demo(tmp_path, *options) as running:
+        said = assert_it_worked(running, written, "the demo itself", severity=severity)
+        assert_gone(running.state, 0)
+    assert all(check["holds"] for check in said["checks"])
+    assert said["seconds"]["alert_to_diagnosis"] < 90  # 10 s on an idle machine
+    assert f"db.{scenario}" in running.text
+
+
+@pytest.mark.slow
 def test_without_prometheus_and_alertmanager_the_demo_sends_the_alert_itself(
     tmp_path: Path,
 ) -> None:

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from deployments.gateway.log import JsonLines
+from tasks.domain.redaction import REDACTED, Redactor
 from tasks.settings import ChatSettings, GatewaySettings, Settings
-from tasks.work.redaction import REDACTED, Redactor, redact_all_logs, secrets_of
+from tasks.work.redaction import redact_all_logs, secrets_of
 
 SEEDED = "hunter2-canary-token"
 
@@ -99,3 +100,8 @@ def test_a_hostile_line_of_a_megabyte_is_redacted_in_a_moment() -> None:
     began = time.perf_counter()
     Redactor([SEEDED])(hostile)
     assert time.perf_counter() - began < 5
+
+
+def test_half_a_character_does_not_stop_who_logs_it() -> None:
+    broken = b"password=hunter2 \xff".decode(errors="surrogateescape")
+    assert Redactor()(broken) == f"password={REDACTED} ?"

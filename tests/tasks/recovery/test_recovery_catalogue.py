@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 import zstandard
 
+from deployments.lab.kubernetes.cluster import Cluster, simulated_cluster
+from deployments.lab.kubernetes.programs import Program
 from deployments.lab.postgres import SUPERUSER, binaries
 from tasks.clients.object_store import ObjectStore
 from tasks.clients.pod_exec import Pod
@@ -25,7 +27,6 @@ from tasks.settings import KubernetesSettings, StoreSettings
 from tasks.work.backup_places import BackupPlace, DirectoryPlace, PodPlace, StorePlace
 from tasks.work.catalogue import list_places, look_at
 from tasks.work.fetching import fetch
-from tests.simulators.pod_exec import ApiServer, api_server
 from tests.tasks.recovery.conftest import BACKUP, SIGNER, Servers
 
 pytestmark = pytest.mark.components
@@ -121,16 +122,16 @@ def test_every_format_in_every_layer_is_told_by_its_content(dumps: Path, tmp_pat
     assert next(each for each in found if each.format is Format.DIRECTORY).size == size
 
 
-@pytest.fixture
-def server() -> Iterator[ApiServer]:
-    with api_server() as running:
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with simulated_cluster(programs={"postgres-pod": Program()}) as running:
         yield running
 
 
 @pytest.fixture(params=list(Place))
 def place(
     request: pytest.FixtureRequest,
-    server: ApiServer,
+    cluster: Cluster,
     store: ObjectStore,
     store_settings: StoreSettings,
     dumps: Path,
@@ -148,7 +149,7 @@ def place(
     if request.param is Place.DIRECTORY:
         return DirectoryPlace(shelf)
     if request.param is Place.POD:
-        config = KubernetesSettings(config_file=server.kubeconfig(tmp_path))
+        config = KubernetesSettings(config_file=cluster.config_file)
         return PodPlace(config, Pod("rlhf-audit-trail", "postgres-pod"), str(shelf))
     prefix = f"database/{sha256(request.node.name.encode()).hexdigest()[:12]}/"
     for file in sorted(each for each in shelf.rglob("*") if each.is_file()):
