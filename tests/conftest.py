@@ -11,7 +11,12 @@ import hypothesis
 import pytest
 
 from deployments.lab.stack import Lab, Options
+from tests.object_store_fixture import object_store, store_settings
+from tests.postgres_fixture import audit_database, postgres_server
 from tests.pristine import Pristine
+
+# Here and nowhere else: imported twice, a server of the session would be two.
+__all__ = ["audit_database", "object_store", "postgres_server", "store_settings"]
 
 # A busy machine is slow at drawing examples too: that is no finding about the code under test.
 hypothesis.settings.register_profile(

@@ -9,11 +9,9 @@ from tasks.settings import settings
 from tasks.work import responder
 from tests.commanding import command, could_not_tell, environment
 from tests.domain.ledger.sample_log import ORIGIN, SIGNER, chained, note_of, packed, sealed_files
-from tests.object_store_fixture import store_settings
-from tests.postgres_fixture import audit_database, postgres_server
 from tests.tasks.log_recovery.buckets import Bucket, content
 
-__all__ = ["audit_database", "command", "environment", "postgres_server", "store_settings"]
+__all__ = ["command", "environment"]
 
 pytestmark = pytest.mark.components
 

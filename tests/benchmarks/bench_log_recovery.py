@@ -22,9 +22,7 @@ from tasks.clients.object_store import bulk_client
 from tasks.settings import StoreSettings
 from tests.benchmarks.bulk_peers import environment, installed
 from tests.benchmarks.figures import Row, show
-from tests.object_store_fixture import BUCKET, store_settings
-
-__all__ = ["store_settings"]
+from tests.object_store_fixture import BUCKET
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600)]
 

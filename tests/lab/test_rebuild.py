@@ -36,7 +36,7 @@ from tasks.work.sealing import Sealer
 from tasks.work.verification import verify_log
 from tests.conftest import RECORDS
 
-pytestmark = pytest.mark.components
+pytestmark = [pytest.mark.components, pytest.mark.slow]
 INCIDENT = "INC-20261122-030000-aaaa"
 
 
@@ -139,7 +139,6 @@ def versions_of(patient: Lab, path: str) -> dict[str, bytes]:
     return found
 
 
-@pytest.mark.slow
 def test_what_was_overwritten_is_put_back_and_the_damaged_version_named(
     patient: Lab, log: ObjectLog
 ) -> None:
@@ -159,7 +158,6 @@ def test_what_was_overwritten_is_put_back_and_the_damaged_version_named(
     assert verified(log)
 
 
-@pytest.mark.slow
 def test_the_newest_head_that_was_deleted_comes_back_as_it_was_signed(
     patient: Lab, api: httpx.Client, log: ObjectLog
 ) -> None:
@@ -174,7 +172,6 @@ def test_the_newest_head_that_was_deleted_comes_back_as_it_was_signed(
     assert contents(patient) == before
 
 
-@pytest.mark.slow
 def test_a_head_whose_versions_are_gone_comes_from_the_anchor(patient: Lab, log: ObjectLog) -> None:
     trust = trust_of(LogName.AUDIT, settings())
     anchors.advance(log, trust, latest_head(log, trust).checkpoint)
@@ -189,7 +186,6 @@ def test_a_head_whose_versions_are_gone_comes_from_the_anchor(patient: Lab, log:
     assert verified(log)
 
 
-@pytest.mark.slow
 def test_segments_and_table_that_are_damaged_at_other_places(
     patient: Lab, log: ObjectLog, database: psycopg.Connection
 ) -> None:
@@ -286,7 +282,6 @@ def test_the_same_order_again_gives_the_same_statement(patient: Lab, log: Object
     assert look(log).is_whole
 
 
-@pytest.mark.slow
 def test_two_orders_at_once_and_a_sealing_are_carried_out_one_after_the_other(
     patient: Lab, api: httpx.Client, log: ObjectLog
 ) -> None:
@@ -304,7 +299,6 @@ def test_two_orders_at_once_and_a_sealing_are_carried_out_one_after_the_other(
     assert look(log).is_whole
 
 
-@pytest.mark.slow
 def test_a_sealer_killed_while_it_rebuilds_ends_it_when_asked_again(
     patient: Lab, log: ObjectLog
 ) -> None:

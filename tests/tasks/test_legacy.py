@@ -29,10 +29,7 @@ from tests.domain.ledger.legacy_log import (
     variants,
     written,
 )
-from tests.object_store_fixture import BUCKET, object_store, store_settings
-from tests.postgres_fixture import audit_database, postgres_server
-
-__all__ = ["audit_database", "object_store", "postgres_server", "store_settings"]
+from tests.object_store_fixture import BUCKET
 
 KEY = LegacyKey.parse(public_pem())
 PASSWORD = b"correct horse"

@@ -9,10 +9,7 @@ from pathlib import Path
 import pytest
 
 from tasks.settings import StoreSettings
-from tests.object_store_fixture import store_settings
 from tests.tasks.log_recovery.buckets import Bucket
-
-__all__ = ["store_settings"]
 
 _NUMBERS = count()
 

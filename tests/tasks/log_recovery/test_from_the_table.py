@@ -4,9 +4,6 @@ import pytest
 
 from tasks.work.log_recovery import Ending, Proof
 from tests.domain.ledger.sample_log import TRUST, chained, sealed_files
-from tests.postgres_fixture import audit_database, postgres_server
-
-__all__ = ["audit_database", "postgres_server"]
 
 pytestmark = pytest.mark.components
 

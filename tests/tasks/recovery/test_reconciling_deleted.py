@@ -21,7 +21,7 @@ from tests.tasks.recovery.test_recovery_reconciling import (
     swapped,
 )
 
-pytestmark = pytest.mark.components
+pytestmark = [pytest.mark.components, pytest.mark.slow]
 
 OF_ROW_2 = {"event_type": "erasure", "data": {"table": "public.annotations", "key": {"id": 2}}}
 FILLER: list[Mapping[str, Any]] = [

@@ -26,7 +26,7 @@ from tests.tasks.recovery.test_recovery_reconciling import (
     swapped,
 )
 
-pytestmark = pytest.mark.components
+pytestmark = [pytest.mark.components, pytest.mark.slow]
 
 MANY = """
 INSERT INTO annotations (event_id, session_id, annotator, reward, created_at)
@@ -210,7 +210,6 @@ def test_a_row_beyond_a_limit_of_postgresql_is_refused_alone(
     assert entries(patient, "wide") == [('["1"]', What.REFUSED), ('["2"]', What.CARRIED)]
 
 
-@pytest.mark.slow
 def test_tables_beyond_those_that_are_looked_at_are_told(patient: Patient) -> None:
     patient.hurt(
         "DO $$ BEGIN FOR n IN 1 .. 2000 LOOP"

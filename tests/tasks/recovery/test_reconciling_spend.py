@@ -19,7 +19,7 @@ from tests.tasks.recovery.test_recovery_reconciling import (
     swapped,
 )
 
-pytestmark = pytest.mark.components
+pytestmark = [pytest.mark.components, pytest.mark.slow]
 
 Key = tuple[str, str]
 OF_KEY = " WHERE (session_id, annotator) = (%s, %s)"

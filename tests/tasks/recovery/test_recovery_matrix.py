@@ -15,7 +15,7 @@ from tests.tasks.recovery.conftest import BACKUP, NAMES, Patient, unfenced
 from tests.tasks.recovery.test_recovery_reconciling import content
 from tests.tasks.recovery.test_recovery_swap import doors
 
-pytestmark = pytest.mark.components
+pytestmark = [pytest.mark.components, pytest.mark.slow]
 
 STEPS: dict[str, Callable[[Patient], object]] = {
     "restore": lambda patient: patient.restore(),
@@ -80,7 +80,6 @@ def test_a_step_that_was_done_but_not_recorded_is_found_done(patient: Patient, s
     assert_recovered(patient, others)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("missing", ["carry", "reconcile"])
 def test_a_swap_alone_does_what_steps_before_it_have_not_done(
     patient: Patient, missing: str

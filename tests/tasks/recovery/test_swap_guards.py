@@ -35,7 +35,7 @@ from tests.tasks.recovery.test_recovery_swap import (
     verdict_of,
 )
 
-pytestmark = pytest.mark.components
+pytestmark = [pytest.mark.components, pytest.mark.slow]
 
 ALTER = "UPDATE audit_records SET record = record || 'x' WHERE seq = 100"
 MORE = """

@@ -5,10 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.postgres_fixture import audit_database, postgres_server
 from tests.tasks.sealing.witnessing import WitnessProcess
-
-__all__ = ["audit_database", "postgres_server"]
 
 
 @pytest.fixture
