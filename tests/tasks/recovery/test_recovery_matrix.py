@@ -15,7 +15,7 @@ from tests.tasks.recovery.conftest import BACKUP, NAMES, Patient, unfenced
 from tests.tasks.recovery.test_recovery_reconciling import content
 from tests.tasks.recovery.test_recovery_swap import doors
 
-pytestmark = [pytest.mark.components, pytest.mark.slow]
+pytestmark = pytest.mark.components
 
 STEPS: dict[str, Callable[[Patient], object]] = {
     "restore": lambda patient: patient.restore(),
@@ -26,7 +26,7 @@ STEPS: dict[str, Callable[[Patient], object]] = {
 FENCES = {"restore": 4, "carry": 1, "reconcile": 8, "swap": 7}
 """How many each step has once those before it are done: at every one it dies, after them never."""
 
-FAST = {("carry", 1), ("carry", 2), ("reconcile", 3)}
+FAST = {("carry", 1), ("reconcile", 3)}
 
 
 def points() -> list[object]:
