@@ -11,6 +11,7 @@ import hypothesis
 import pytest
 
 from deployments.lab.stack import Lab, Options
+from tasks.settings import settings
 from tests.object_store_fixture import object_store, store_settings
 from tests.postgres_fixture import audit_database, postgres_server
 from tests.pristine import Pristine
@@ -36,6 +37,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         names = getattr(item, "fixturenames", ())
         group = STACK if "pristine_stack" in names else item.nodeid.partition("::")[0]
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+@pytest.fixture(autouse=True)
+def fresh_settings() -> Iterator[None]:
+    """Each test reads the environment anew: not what the last one had put there."""
+    settings.cache_clear()
+    yield
+    settings.cache_clear()
 
 
 @pytest.fixture(scope="session")

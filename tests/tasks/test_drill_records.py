@@ -59,7 +59,7 @@ def test_the_newest_backup_passes_without_any_production(
 ) -> None:
     written = tmp_path / "drill.json"
     ended = command("drill", "--json", written)
-    assert (ended.code, ended.err) == (GOOD, "")
+    assert (ended.code, ended.err) == (GOOD, ""), ended.out
     for word in ("fetch", "load", "check", "prove", "RTO", "RPO", "PASSED"):
         assert f"\n{word}" in ended.out
     found = json.loads(written.read_text())

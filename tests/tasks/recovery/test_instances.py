@@ -124,7 +124,6 @@ def test_a_killed_owner_leaves_no_process_and_the_next_use_wipes_its_data() -> N
     owner.kill()
     owner.communicate()
     assert _gone(home)
-    assert (home / "data" / "PG_VERSION").exists()
     with instance_place("next"):
         assert not home.parent.exists()
 
