@@ -31,12 +31,11 @@ STACK = "stack"
 """The tests that share the stack run in one worker: a second one would cost as much as they do."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        names = getattr(item, "fixturenames", ())
-        group = STACK if "pristine_stack" in names else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Its group: xdist reads them as soon as all tests are collected."""
+    names = getattr(item, "fixturenames", ())
+    group = STACK if "pristine_stack" in names else item.nodeid.partition("::")[0]
+    item.add_marker(pytest.mark.xdist_group(group))
 
 
 @pytest.fixture(autouse=True)
