@@ -28,10 +28,10 @@ demo: template ## the whole response, before your eyes, on an embedded system
 	@$(BIN)/runbook demo --yes
 
 test: template ## all tests but the slow ones
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
 
 test-all: template ## all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadgroup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(PROJECT) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .

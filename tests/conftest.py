@@ -27,16 +27,6 @@ hypothesis.settings.load_profile("busy")
 
 RECORDS = 5000
 
-STACK = "stack"
-"""The tests that share the stack run in one worker: a second one would cost as much as they do."""
-
-
-def pytest_itemcollected(item: pytest.Item) -> None:
-    """Its group: xdist reads them as soon as all tests are collected."""
-    names = getattr(item, "fixturenames", ())
-    group = STACK if "pristine_stack" in names else item.nodeid.partition("::")[0]
-    item.add_marker(pytest.mark.xdist_group(group))
-
 
 @pytest.fixture(autouse=True)
 def fresh_settings() -> Iterator[None]:
