@@ -103,8 +103,8 @@ class DrillResult:
 
     @property
     def rto(self) -> float:
-        """Seconds of all phases together, as far as they went."""
-        return sum(seconds for _, seconds in self.phases)
+        """Seconds of all phases together, as far as they went; of milliseconds, as it is kept."""
+        return round(sum(round(seconds, 3) for _, seconds in self.phases), 3)
 
     @property
     def poisoned(self) -> bool:
@@ -152,7 +152,7 @@ class DrillResult:
             "phases": {phase.value: round(seconds, 3) for phase, seconds in self.phases},
             "notes": [clean(each, _NOTE_LIMIT) for each in self.notes[:_NOTES]],
             "during": self.during.value if self.during else "",
-            "rto": round(self.rto, 3),
+            "rto": self.rto,
             "poisoned": self.poisoned,
         }
 
