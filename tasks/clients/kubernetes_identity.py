@@ -66,7 +66,7 @@ def _configuration(cluster: KubernetesSettings, identity: Identity) -> "Configur
             _load_token(cluster, identity, found)
         else:
             file = None if cluster.config_file is None else str(cluster.config_file)
-            config.load_kube_config(  # type: ignore[no-untyped-call]
+            config.load_kube_config(  # type: ignore[no-untyped-call]  # as all of that package
                 file,
                 _context(cluster, identity) or None,
                 client_configuration=found,
@@ -103,10 +103,10 @@ def _load_token(cluster: KubernetesSettings, identity: Identity, found: "Configu
                 "RUNBOOK_KUBERNETES__REMEDIATE_TOKEN_FILE to its token"
             )
         token = str(cluster.remediate_token_file)
-    loader = inside.InClusterConfigLoader(  # type: ignore[no-untyped-call]
+    loader = inside.InClusterConfigLoader(  # type: ignore[no-untyped-call]  # as above
         token_filename=token, cert_filename=inside.SERVICE_CERT_FILENAME
     )
-    loader.load_and_set(found)  # type: ignore[no-untyped-call]
+    loader.load_and_set(found)  # type: ignore[no-untyped-call]  # as above
 
 
 def _check_privacy(found: "Configuration") -> None:

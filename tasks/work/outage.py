@@ -64,7 +64,7 @@ def limited(site: Site, production: Connection[TupleRow] | None) -> Iterator[Out
             production.execute("SELECT 1")  # a session that is gone has lost its locks
     except LockLost:
         raise  # the newer holder's
-    except Exception:
+    except Exception:  # of any kind may follow from the session that the timer ended
         outage.check()
         raise
     finally:

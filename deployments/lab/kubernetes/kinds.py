@@ -78,7 +78,7 @@ def kind_named(plural: str) -> Kind:
 def copied(value: Part) -> Part:
     """A copy that shares nothing with its original: what JSON decodes to, and nothing else."""
     if isinstance(value, dict):
-        return {key: copied(part) for key, part in value.items()}  # type: ignore[return-value]
+        return {key: copied(part) for key, part in value.items()}  # type: ignore[return-value]  # as deep as it came
     if isinstance(value, list):
-        return [copied(part) for part in value]  # type: ignore[return-value]
+        return [copied(part) for part in value]  # type: ignore[return-value]  # as above
     return value
