@@ -136,7 +136,7 @@ def _connected(
         yield socket
     finally:
         # close() would wait for an answer, or leave the socket open
-        socket.shutdown()  # type: ignore[no-untyped-call]
+        socket.shutdown()  # type: ignore[no-untyped-call]  # the client library has no types
 
 
 def _address(host: str, pod: Pod, command: Sequence[str]) -> str:

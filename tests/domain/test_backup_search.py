@@ -31,7 +31,7 @@ def at(day: float) -> datetime:
 
 def dump(day: float, size: int, key: str = "", **changes: object) -> Backup:
     made = Backup(key or f"{day}.dump", 9_000, "ab" * 32, size, at(day), trusted=True)
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)  # type: ignore[arg-type]  # the fields, some of them given
 
 
 def unsigned(day: float, key: str = "copied.sql") -> Backup:

@@ -379,7 +379,7 @@ def test_what_is_within_its_bounds_is_no_cause(change: dict[str, Any]) -> None:
 
 def test_archiving_that_is_off_does_not_fail() -> None:
     server = readings().server
-    off = replace(server, is_archiving=False)  # type: ignore[type-var]
+    off = replace(server, is_archiving=False)  # type: ignore[type-var]  # a part of the fields
     seen = readings(server=off, archiver=Archiver(0, 4, None, ago(5), "W"))
     assert diagnose(seen, TARGET, LIMITS) == ()
 

@@ -108,7 +108,7 @@ def test_the_same_seed_draws_the_same_older_backup_in_whatever_order(
 ) -> None:
     known = [backup(day) for day in range(count)]
     drawn = choose_older(known, seed)
-    chance.shuffle(known)  # type: ignore[attr-defined]
+    chance.shuffle(known)  # type: ignore[attr-defined]  # Random, behind hypothesis's type
     assert drawn == choose_older(known, seed)
     assert drawn in known
     assert drawn != choose_newest(known)

@@ -116,7 +116,7 @@ def test_no_root_waits_and_every_waiter_hangs_on_a_root_or_a_circle(
 def test_the_order_of_the_rows_does_not_matter(edges: dict[int, set[int]], chance: object) -> None:
     rows = [session(pid, blocked_by=tuple(edges[pid])) for pid in edges]
     mixed = list(rows)
-    chance.shuffle(mixed)  # type: ignore[attr-defined]
+    chance.shuffle(mixed)  # type: ignore[attr-defined]  # hypothesis's and pytest's wider types
     assert lock_tree(mixed, NOW) == lock_tree(rows, NOW)
 
 
@@ -162,7 +162,7 @@ def _circle(size: int) -> dict[int, list[int]]:
 
 @pytest.mark.parametrize("shape", [_queue, _many_roots, _chain, _circle])
 def test_five_hundred_rows_take_less_than_fifty_milliseconds(shape: object) -> None:
-    edges = shape(500)  # type: ignore[operator]
+    edges = shape(500)  # type: ignore[operator]  # hypothesis's and pytest's wider types
     rows = [session(pid, blocked_by=tuple(edges.get(pid, ()))) for pid in range(1, 501)]
     best = 9.0
     for _ in range(5):  # of the processor: the machine is shared, and others' time is not ours

@@ -32,7 +32,7 @@ def dump(day: int, **changes: object) -> Backup:
 
 def base(day: int, until: float, **changes: object) -> Backup:
     made = dump(day, key=f"base/{day}", kind=Kind.BASE, covers_until=START + until * DAY)
-    return replace(made, **changes)  # type: ignore[arg-type]
+    return replace(made, **changes)  # type: ignore[arg-type]  # the fields, some of them given
 
 
 def at(day: float) -> Target:

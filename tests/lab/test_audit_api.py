@@ -121,7 +121,7 @@ def test_too_many_events_at_once_are_refused(api: httpx.Client) -> None:
 def test_refused_logins_make_a_user_suspicious(api: httpx.Client) -> None:
     assert api.get("/api/v1/users/activity/suspicious").json()["count"] == 0
     batch = _batch(6)
-    for event in batch["events"]:  # type: ignore[attr-defined]
+    for event in batch["events"]:  # type: ignore[attr-defined]  # JSON
         event |= {
             "event_type": "access_attempt",
             "data": {"user": "mallory", "outcome": "denied", "address": "10.9.9.9"},

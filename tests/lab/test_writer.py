@@ -43,7 +43,7 @@ def test_what_was_acknowledged_through_outages_is_in_the_table_once(
         time.sleep(0.5)
         beside.execute(f"ALTER DATABASE {DATABASE} ALLOW_CONNECTIONS true")
     _wait_for(patient, 60)
-    patient.api.child.kill()  # type: ignore[union-attr]
+    patient.api.child.kill()  # type: ignore[union-attr]  # it runs
     patient.api.start()
     _wait_for(patient, 60)
     patient.writer.stop()
