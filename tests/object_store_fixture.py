@@ -34,6 +34,8 @@ def store_settings() -> Iterator[StoreSettings]:
                 *(program, "mini", f"-dir={home}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1"),
                 *("-admin.ui=false", "-webdav=false", "-master.telemetry=false"),
                 *("-s3.port.iceberg=0", "-s3.port.lance=0"),
+                # By itself one a free GB of the disk; each bucket needs one at least.
+                "-volume.max=2000",
                 *(f"-{name}.port={port}" for name, port in ports.items()),
             ],
             env={

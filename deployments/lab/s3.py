@@ -176,6 +176,7 @@ class ObjectServer:
             "-s3.autoCreateBucket=false",
             "-s3.port.iceberg=0",
             "-s3.port.lance=0",
+            "-volume.max=100",  # by itself one a free GB of the disk: none on a small one
             "-s3.localSocket=s3.sock",
             "-filer.localSocket=filer.sock",
             "-admin.ui=false",

@@ -55,7 +55,7 @@ LOOKS: dict[str, Callable[[Api], Any]] = {
     "controller revisions": lambda api: workloads.controller_revisions(api, stateful()),
     "scale": lambda api: workloads.scale(api, Kind.DEPLOYMENT, DEPLOYMENT),
     "scale of a stateful set": lambda api: workloads.scale(api, Kind.STATEFUL_SET, STATEFUL_SET),
-    "watch": lambda api: list(deployment_changes(api, DEPLOYMENT, seconds=0.3)),
+    "watch": lambda api: list(deployment_changes(api, DEPLOYMENT, seconds=10)),
     "pods": pods.pods,
     "pods everywhere": pods.pods_everywhere,
     "pod": lambda api: pods.pod(api, "postgres-pod"),
