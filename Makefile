@@ -19,13 +19,16 @@ PROJECT := .venv/installed.toml
 # proves nothing: version managers leave names there that answer with an error.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help demo test test-all check bench clean template
+.PHONY: help demo gameday test test-all check bench clean template
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
 
 demo: template ## the whole response, before your eyes, on an embedded system
 	@$(BIN)/runbook demo --yes
+
+gameday: template ## every scenario, two at once, and none at all; each judged (ARGS="--only 'api-*'")
+	@$(BIN)/python -m deployments.lab.gameday $(ARGS)
 
 test: template ## all tests but the slow ones
 	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile

@@ -15,12 +15,15 @@ from deployments.verbs import (
     bundles,
     doctor,
     drill,
+    emergency,
     incidents,
     lab,
     ledger,
     policies,
     recover,
     restore,
+    rollback,
+    scale,
     tokens,
 )
 from tasks.domain.errors import RunbookError
@@ -32,7 +35,8 @@ VERBS = (
     *(incidents.incidents, incidents.report, incidents.approve, incidents.deny),
     *(incidents.acknowledge, incidents.close, incidents.hold),
     *(policies.policy, doctor.doctor, tokens.token),
-    *(restore.restore, drill.drill, recover.recover),
+    *(scale.scale, emergency.emergency),
+    *(restore.restore, rollback.rollback, drill.drill, recover.recover),
 )
 
 _MESSAGE_LIMIT = 2000

@@ -2,58 +2,49 @@
 
 from dataclasses import replace
 
-from tasks.artifacts import show_plan
+from flows.procedure import follow, mend, propose
 from tasks.backups import check_backups
 from tasks.database_procedure import (
     cancel_queries,
     diagnose_database,
     end_sessions,
+    enlarge_storage,
+    look_again,
     look_at_database,
     plan_remedy,
-    planned_steps,
-    record_causes,
     relieve_connections,
     remedy_door,
-    verify_symptom_gone,
+    restart_database,
 )
-from tasks.domain.approval import Standing
 from tasks.domain.causes import Cause
-from tasks.domain.database_diagnosis import assess
-from tasks.domain.database_plan import PROCEDURE, serious, to_mend, was_verified, why_manual
+from tasks.domain.database_diagnosis import COMPONENT, assess
+from tasks.domain.database_plan import PROCEDURE, why_manual
 from tasks.domain.database_readings import Backups, DatabaseReadings
-from tasks.domain.errors import PlanStale
 from tasks.domain.incident import Incident
+from tasks.domain.mending import serious, to_mend
 from tasks.domain.outcome import Ending, Outcome
 from tasks.domain.session_remedies import CANCEL, RELIEVE, TERMINATE
-from tasks.journal import (
-    assign_severity,
-    plan_standing,
-    propose_plan,
-    read_incident,
-    record_refusal,
-)
-from tasks.notifications import ask_for_approval
+from tasks.domain.storage_causes import RESTART_DATABASE
+from tasks.domain.storage_plan import STORAGE, waits_for_pod
+from tasks.journal import assign_severity, read_incident
+from tasks.remedies import keep_to_cap, record_causes
 
-REMEDIES = {CANCEL: cancel_queries, TERMINATE: end_sessions, RELIEVE: relieve_connections}
+REMEDIES = {
+    CANCEL: cancel_queries,
+    TERMINATE: end_sessions,
+    RELIEVE: relieve_connections,
+    STORAGE: enlarge_storage,
+    RESTART_DATABASE: restart_database,
+}
 
 
 def handle_database_issues(incident: Incident) -> Outcome:
-    """Diagnosis; then end what blocks, runs for too long or leaks, once a person has approved it.
+    """Diagnosis; then, once a person has approved it, the one remedy of the surest cause.
 
-    A plan whose effect was looked at is over: whoever starts the incident again gets a new look.
+    Sessions that block, run long or leak are ended; a claim that runs full is enlarged; a server
+    that does not answer inside its pod either is restarted, and nothing else is.
     """
-    is_over = was_verified(read_incident(incident.id))
-    match Standing.NONE if is_over else plan_standing(incident.id, PROCEDURE):
-        case Standing.APPROVED:
-            return carry_out(incident.id)
-        case Standing.WAITING:
-            return Outcome(Ending.AWAITING, "the plan waits for a decision")
-        case Standing.DENIED:
-            return Outcome(Ending.DENIED, "the plan was denied; nothing was changed")
-        case Standing.EXPIRED:
-            return Outcome(Ending.EXPIRED, "the plan expired undecided; nothing was changed")
-        case _:
-            return look_and_propose(incident.id)
+    return follow(incident, PROCEDURE, look_and_propose, carry_out)
 
 
 def look_and_propose(incident_id: str) -> Outcome:
@@ -61,17 +52,13 @@ def look_and_propose(incident_id: str) -> Outcome:
     looking = look_at_database.submit(incident_id)
     backups = check_backups(incident_id)
     seen = replace(looking.result(), backups=Backups(backups.health, backups.summary))
-    causes = diagnose_database(seen)
-    record_causes(incident_id, causes)
+    causes = keep_to_cap(diagnose_database(seen))
+    record_causes(incident_id, COMPONENT, causes)
     assign_severity(incident_id, assess(causes))
     cause = to_mend(causes)
     if cause is None:
         return nothing_to_mend(seen, causes)
-    proposal = plan_remedy(incident_id, cause, seen)
-    plan_hash = propose_plan(incident_id, proposal.plan, proposal.dry_run)
-    show_plan(incident_id, proposal.plan)
-    ask_for_approval(incident_id, plan_hash)
-    return Outcome(Ending.AWAITING, f"plan {plan_hash[:12]} waits for a decision")
+    return propose(incident_id, plan_remedy(incident_id, cause, seen))
 
 
 def nothing_to_mend(seen: DatabaseReadings, causes: tuple[Cause, ...]) -> Outcome:
@@ -92,16 +79,11 @@ def nothing_to_mend(seen: DatabaseReadings, causes: tuple[Cause, ...]) -> Outcom
 def carry_out(incident_id: str) -> Outcome:
     """Resolution: through the door, step by step; then the same look again.
 
-    What is no longer as it was approved is looked at anew: it may have passed by itself.
+    A volume that has grown and waits for its pod needs a restart: that is another plan, because it
+    ends connections.
     """
-    try:
-        with remedy_door(incident_id) as passage:
-            for step in planned_steps(incident_id):
-                REMEDIES[step](passage)
-    except PlanStale as error:
-        record_refusal(incident_id, str(error))
+    door = remedy_door(incident_id)
+    outcome = mend(incident_id, door, REMEDIES, look_again, look=look_and_propose)
+    if outcome.ending is Ending.MANUAL and waits_for_pod(read_incident(incident_id)):
         return look_and_propose(incident_id)
-    gone, text = verify_symptom_gone(incident_id)
-    if gone:
-        return Outcome(Ending.RESOLVED, text)
-    return Outcome(Ending.MANUAL, f"{text}; what was ended stays ended: a person must look")
+    return outcome

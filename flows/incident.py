@@ -13,16 +13,23 @@ from prefect import flow
 from prefect.flow_runs import suspend_flow_run
 from prefect.runtime import deployment
 
+from flows.api_service import handle_api_service_issues
 from flows.audit_trail import handle_audit_trail_issues
+from flows.cache import handle_cache_issues
 from flows.database import handle_database_issues
 from flows.database_recovery import handle_database_recovery
+from flows.emergency import handle_emergency
 from flows.post_incident import write_post_incident_report
+from flows.privacy_engine import handle_privacy_engine_issues
 from flows.privacy_incident import handle_privacy_incident
+from flows.rollback import roll_back
+from flows.scaling import handle_scaling
 from flows.triage import communicate, respond_at_once
 from tasks.artifacts import run_name
 from tasks.clients.errors import Transient
 from tasks.domain.errors import RunbookError
 from tasks.domain.incident import Incident, Stage
+from tasks.domain.mending import was_verified
 from tasks.domain.outcome import Ending, Outcome
 from tasks.domain.severity import assess_alerts
 from tasks.journal import (
@@ -58,11 +65,21 @@ def handle_by_hand(incident: Incident) -> Outcome:
 
 
 PROCEDURES: Mapping[str, Procedure] = {
+    "api_service": handle_api_service_issues,
     "audit_trail": handle_audit_trail_issues,
+    "cache": handle_cache_issues,
     "database": handle_database_issues,
     "database_recovery": handle_database_recovery,
+    "privacy_engine": handle_privacy_engine_issues,
     "privacy_incident": handle_privacy_incident,
+    "rollback": roll_back,
+    "emergency": handle_emergency,
+    "scaling": handle_scaling,
 }
+
+NEEDED_BY_API = frozenset({"cache", "database", "scaling"})
+"""Their alerts may be about the API as well: where they are well, and it fires, that is looked at.
+"""
 
 
 @flow(name="incident", flow_run_name=run_name(), persist_result=False)
@@ -128,8 +145,21 @@ def respond(state: Incident) -> Outcome:
         severity = assign_severity(state.id, assess_alerts(state.alerts))
         communicate(state, severity)
     state = read_incident(state.id)
-    procedure = state.procedure if state.target is None else "database_recovery"
-    return PROCEDURES.get(procedure, handle_by_hand)(state)
+    procedure = procedure_of(state)
+    outcome = PROCEDURES.get(procedure, handle_by_hand)(state)
+    fires = bool(state.alerts) and state.alerts_resolved_at is None
+    if procedure in NEEDED_BY_API and fires and outcome.ending is Ending.NO_ACTION:
+        return handle_api_service_issues(read_incident(state.id))
+    return outcome
+
+
+def procedure_of(state: Incident) -> str:
+    """The incident's own; a plan that another one has made, and that stands, is that one's."""
+    if state.target is not None:
+        return "database_recovery"
+    plan = state.plan
+    is_others = plan is not None and plan.procedure != state.procedure and not was_verified(state)
+    return "api_service" if is_others and state.procedure in NEEDED_BY_API else state.procedure
 
 
 def end(incident_id: str, outcome: Outcome) -> str:

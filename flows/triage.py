@@ -4,6 +4,7 @@ from prefect import flow
 from prefect.futures import PrefectFuture, wait
 
 from flows.privacy_incident import tell_dpo
+from tasks.alerting import check_silences
 from tasks.artifacts import show_checks
 from tasks.audit_api import check_api_health
 from tasks.cache import check_cache
@@ -25,6 +26,7 @@ from tasks.notifications import (
     tell_meanwhile,
     wait_until_told,
 )
+from tasks.workloads import review_deployments
 
 
 @flow(name="triage", flow_run_name="triage {incident_id}", persist_result=False)
@@ -55,14 +57,16 @@ def initial_assessment(incident_id: str) -> list[PrefectFuture[Observation]]:
         check_database.submit(incident_id),
         check_cache.submit(incident_id),
         check_firing_alerts.submit(incident_id),
+        check_silences.submit(incident_id),
     ]
 
 
 def closer_looks(incident: Incident) -> list[PrefectFuture[Observation]]:
-    """3. Initial Triage, what takes a look: user impact and logs, around the onset."""
+    """3. Initial Triage, what takes a look: user impact, deployments and logs around the onset."""
     began = onset(incident.facts)
     return [
         estimate_impact.submit(incident.id, began),
+        review_deployments.submit(incident.id, began, incident.component),
         review_logs.submit(incident.id, began),
     ]
 

@@ -12,9 +12,10 @@ from tasks.work.checks import Seen, observe
 @task(name="Check API health", tags={"runbook:triage.api-health"}, **READ)
 def check_api_health(incident: str) -> Observation:
     """`curl -f /health`: status and latency."""
+    configured = settings().api
 
     def probe() -> Seen:
-        answer = audit_api.health(settings().api)
+        answer = audit_api.health(configured)
         said = answer.value.get("status") if isinstance(answer.value, dict) else None
         evidence = {"http_status": answer.status, "milliseconds": round(answer.seconds * 1000)}
         if answer.status == 200 and said in {"ok", "healthy"}:  # noqa: PLR2004 - HTTP OK
@@ -22,7 +23,7 @@ def check_api_health(incident: str) -> Observation:
             return Seen(Health.HEALTHY, text, evidence)
         return Seen(Health.FAILED, f"answers {answer.status}, status {str(said)[:40]!r}", evidence)
 
-    return observe(incident, "triage.api-health", "api", probe)
+    return observe(incident, "triage.api-health", "api", probe, configured.timeout_seconds)
 
 
 @task(name="Ask the API to verify integrity", tags={"runbook:audit.diagnosis.integrity"}, **READ)

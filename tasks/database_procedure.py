@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Any
@@ -14,27 +13,21 @@ from tasks.domain import database_plan
 from tasks.domain.causes import Cause
 from tasks.domain.database_diagnosis import COMPONENT, diagnose
 from tasks.domain.database_readings import DatabaseReadings
-from tasks.domain.facts import FactKind
-from tasks.domain.plan import Plan
+from tasks.domain.mending import Effect, effect_on, planned_cause
+from tasks.domain.plan import Plan, Proposal
 from tasks.domain.session_remedies import CANCEL, RELIEVE, TERMINATE
 from tasks.domain.signals import keys_in
+from tasks.domain.storage_causes import RESTART_DATABASE
+from tasks.domain.storage_plan import STORAGE
 from tasks.retries import CHANGE, READ
 from tasks.settings import settings
-from tasks.work import database_checks, database_remedies, door, evidence, journal
+from tasks.work import database_checks, database_remedies, door, evidence, journal, signed_head
 from tasks.work.checks import observe
 from tasks.work.database_remedies import Site
 from tasks.work.targets import production_target
 
 _OTHERS_SECONDS = 60.0
 """How long a remedy waits for another incident's change of the same database."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """A plan with its dry run."""
-
-    plan: Plan
-    dry_run: list[str]
 
 
 def _site() -> Site:
@@ -52,7 +45,10 @@ def _site() -> Site:
     **READ,
 )
 def look_at_database(incident: str) -> DatabaseReadings:
-    """Databases, `pg_stat_activity`, `pg_locks` and the disk, in one look from outside."""
+    """Databases, `pg_stat_activity` and `pg_locks` from outside, the disk as its pod sees it.
+
+    A server that does not answer is asked in its pod as well.
+    """
     site = _site()
     seen = database_remedies.looked_at(site)
     for step, check in database_checks.CHECKS.items():
@@ -66,25 +62,15 @@ def diagnose_database(seen: DatabaseReadings) -> tuple[Cause, ...]:
     return diagnose(seen, site.target, site.limits)
 
 
-@task(name="Record the causes", **READ)
-def record_causes(incident: str, causes: tuple[Cause, ...]) -> None:
-    """Record what the diagnosis found, and what it did not look at."""
-    earlier = sum(fact.kind is FactKind.CAUSES_FOUND for fact in journal.read(incident).facts)
-    journal.append(
-        incident,
-        FactKind.CAUSES_FOUND,
-        {"component": COMPONENT, "causes": [cause.as_json() for cause in causes]},
-        key=f"causes:{COMPONENT}:{earlier}",
-    )
-
-
 @task(name="Plan the remedy", **READ)
 def plan_remedy(incident: str, cause: Cause, seen: DatabaseReadings) -> Proposal:
-    """The exact sessions, and what a signal to each would be answered now."""
+    """The exact sessions, claim or pod, and what doing it would be answered now."""
     expires_at = datetime.now(UTC) + timedelta(minutes=settings().changes.approval_minutes)
     plan = database_plan.plan_database_remedy(incident, cause, expires_at)
-    why, keys = keys_in(plan.observed)
-    answers = database_remedies.would_answer(_site(), keys, why)
+    answers: database_remedies.Answers = []
+    if database_plan.is_about_sessions(plan):
+        why, keys = keys_in(plan.observed)
+        answers = database_remedies.would_answer(_site(), keys, why)
     return Proposal(plan, database_plan.dry_run((cause,), seen.unread(), answers))
 
 
@@ -122,6 +108,29 @@ def relieve_connections(passage: door.Passage) -> dict[str, Any]:
     return _signal(passage, RELIEVE)
 
 
+@task(name="Enlarge the storage", tags={"runbook:db.resolution.storage"}, **CHANGE)
+def enlarge_storage(passage: door.Passage) -> dict[str, Any]:
+    """Ask for the planned size of the claim once, and watch it until its files have room."""
+    return _change(passage, STORAGE, database_remedies.enlarge_storage)
+
+
+@task(name="Restart the database", tags={"runbook:db.resolution.restart"}, **CHANGE)
+def restart_database(passage: door.Passage) -> dict[str, Any]:
+    """End the planned pod by its uid, and wait until its successor is ready."""
+    return _change(passage, RESTART_DATABASE, database_remedies.restart)
+
+
+def _change(
+    passage: door.Passage,
+    step: str,
+    change: Callable[[Site, Plan | None, database_remedies.Fence], tuple[str, dict[str, Any]]],
+) -> dict[str, Any]:
+    def act(fence: Callable[[], None]) -> tuple[str, dict[str, Any]]:
+        return change(_site(), journal.read(passage.incident).plan, fence)
+
+    return passage.carry_out(step, act)
+
+
 def _signal(passage: door.Passage, step: str) -> dict[str, Any]:
     def act(fence: Callable[[], None]) -> tuple[str, dict[str, Any]]:
         plan = journal.read(passage.incident).plan
@@ -130,34 +139,18 @@ def _signal(passage: door.Passage, step: str) -> dict[str, Any]:
     return passage.carry_out(step, act)
 
 
-def planned_steps(incident: str) -> tuple[str, ...]:
-    """The steps of the standing plan, in their order."""
+@task(name="Look again", tags={"runbook:db.verify"}, **READ)
+def look_again(incident: str) -> Effect:
+    """The same look and the same diagnosis as before, until the planned cause is gone.
+
+    After a restart the records up to the newest signed head must be there as well.
+    """
     plan = journal.read(incident).plan
-    return tuple(step.step for step in plan.steps) if plan is not None else ()
-
-
-@task(name="Verify that the symptom is gone", tags={"runbook:db.verify"}, **READ)
-def verify_symptom_gone(incident: str) -> tuple[bool, str]:
-    """The same look and the same diagnosis as before: whether the cause is gone, in words."""
-    state = journal.read(incident)
-    code = database_plan.planned_cause(state.plan)
-    causes, seen = database_remedies.still_there(_site(), code)
-    same = next((cause for cause in causes if cause.code == code), None)
-    gone = same is None and not seen.unreachable
-    others = [cause.code for cause in causes if cause.code != code]
-    if gone:
-        text = f"{code} is gone" + (f"; still there: {', '.join(others)}" if others else "")
-    else:
-        text = f"{code} is not gone: {same.summary if same else seen.unreachable}"
-    journal.append(
-        incident,
-        FactKind.VERIFIED,
-        {
-            "what": f"{code} by the same look",
-            "holds": gone,
-            "summary": text[:2000],
-            "plan": state.plan_hash,
-            "result": {"causes": [cause.code for cause in causes]},
-        },
-    )
-    return gone, text
+    code = planned_cause(plan)
+    site = _site()
+    causes, seen = database_remedies.still_there(site, code)
+    effect = effect_on(code, causes, seen.unreachable)
+    if plan is None or not effect.gone or RESTART_DATABASE not in {one.step for one in plan.steps}:
+        return effect
+    missing, said = signed_head.look_for(site.look.reader_dsn, site.look.timeout_seconds)
+    return Effect(gone=not missing, text=f"{effect.text}; {said}", causes=effect.causes)

@@ -21,9 +21,9 @@ _SHOWN = 20
 @task(name="Check firing alerts", tags={"runbook:triage.alerts"}, **READ)
 def check_firing_alerts(incident: str) -> Observation:
     """`curl /api/v1/alerts`, those that fire."""
+    configured = settings().metrics
 
     def probe() -> Seen:
-        configured = settings().metrics
         if not configured.prometheus_url:
             return Seen(Health.UNKNOWN, "no Prometheus is configured")
         firing = prometheus.firing_alerts(configured)
@@ -34,7 +34,7 @@ def check_firing_alerts(incident: str) -> Observation:
         text = f"{len(firing)} firing: {', '.join(names[:3])}"
         return Seen(Health.DEGRADED, text, evidence)
 
-    return observe(incident, "triage.alerts", "monitoring", probe)
+    return observe(incident, "triage.alerts", "monitoring", probe, configured.timeout_seconds)
 
 
 @task(
@@ -44,9 +44,9 @@ def check_firing_alerts(incident: str) -> Observation:
 )
 def estimate_impact(incident: str, onset: datetime | None) -> Observation:
     """Request rate, share of errors, users and latency against the time before `onset` (UTC)."""
+    configured = settings().metrics
 
     def probe() -> Seen:
-        configured = settings().metrics
         if not configured.prometheus_url:
             return Seen(Health.UNKNOWN, "user impact unknown: no Prometheus is configured")
         questions = _questions(configured, onset)
@@ -63,7 +63,7 @@ def estimate_impact(incident: str, onset: datetime | None) -> Observation:
         )
         return Seen(found.health, found.summary, {**found.as_json(), "queries": asked})
 
-    return observe(incident, IMPACT, "api", probe)
+    return observe(incident, IMPACT, "api", probe, configured.timeout_seconds)
 
 
 def _questions(metrics: MetricsSettings, onset: datetime | None) -> Questions:

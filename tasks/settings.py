@@ -11,7 +11,18 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 
-from tasks.component_settings import DatabaseCareSettings, LokiSettings, Section
+from tasks.component_settings import (
+    ApiCareSettings,
+    CacheCareSettings,
+    DatabaseCareSettings,
+    EmergencySettings,
+    LokiSettings,
+    PrivacySettings,
+    RollbackSettings,
+    ScalingSettings,
+    Section,
+    StorageCareSettings,
+)
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger.trust import MAX_TRUST_BYTES, Trust
 from tasks.domain.reconciliation_rules import ReconciliationRules, shipped
@@ -124,7 +135,7 @@ class KubernetesSettings(Section):
     """The cluster of the system under care. Two identities: one reads, one remedies."""
 
     config_file: Path | None = Field(
-        None, description="kubeconfig; none: our own service account, else ~/.kube/config."
+        None, description="kubeconfig; none: our own service account, where we run in a cluster."
     )
     context: str = Field("", description="Context of that file; empty: its current one.")
     remediate_context: str = Field(
@@ -154,6 +165,11 @@ class CacheSettings(Section):
 
     url: SecretStr = Field(SecretStr("redis://localhost:6379/0"), description="With password.")
     timeout_seconds: float = Field(5.0, gt=0, le=60, description="To connect and answer PING.")
+    pod: str = Field(
+        "",
+        pattern="^([a-z0-9-]{1,63}/[a-z0-9.-]{1,253}(/[a-z0-9-]{1,63})?)?$",
+        description="namespace/pod[/container] in which `redis-cli ping` is run; empty: in none.",
+    )
 
 
 _METRIC = "^[a-zA-Z_:][a-zA-Z0-9_:]{0,199}$"
@@ -430,6 +446,9 @@ class ChangeSettings(Section):
 
     approval_minutes: int = Field(60, ge=1, le=1440, description="Validity of a plan.")
     per_hour: int = Field(20, ge=1, description="Changes per target and hour, at most.")
+    restarts_per_hour: int = Field(
+        3, ge=1, le=60, description="Plans that restart one target within an hour, at most."
+    )
     cooldown_minutes: int = Field(
         15, ge=0, description="A target that one incident mended is left alone by others so long."
     )
@@ -453,10 +472,17 @@ class Settings(BaseSettings):
         default=False, description="True only in the embedded stack, by the lab itself."
     )
     api: ApiSettings = ApiSettings()
+    api_care: ApiCareSettings = ApiCareSettings()
     database: DatabaseSettings = DatabaseSettings()
     database_care: DatabaseCareSettings = DatabaseCareSettings()
     kubernetes: KubernetesSettings = KubernetesSettings()
+    storage_care: StorageCareSettings = StorageCareSettings()
     cache: CacheSettings = CacheSettings()
+    cache_care: CacheCareSettings = CacheCareSettings()
+    scaling: ScalingSettings = ScalingSettings()
+    emergency: EmergencySettings = EmergencySettings()
+    rollback: RollbackSettings = RollbackSettings()
+    privacy: PrivacySettings = PrivacySettings()
     metrics: MetricsSettings = MetricsSettings()
     loki: LokiSettings = LokiSettings()
     alertmanager: AlertmanagerSettings = AlertmanagerSettings()

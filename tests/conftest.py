@@ -12,6 +12,7 @@ import pytest
 
 from deployments.lab.stack import Lab, Options
 from tasks.settings import settings
+from tests.cluster import options
 from tests.object_store_fixture import object_store, store_settings
 from tests.postgres_fixture import audit_database, postgres_server
 from tests.pristine import Pristine
@@ -26,6 +27,15 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("busy")
 
 RECORDS = 5000
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    options.add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """No test sees what a shell knows of clusters, clouds and databases."""
+    options.choose(config)
 
 
 @pytest.fixture(autouse=True)

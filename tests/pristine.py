@@ -57,6 +57,7 @@ class Pristine:
             lab.sealer.start()
         lab.backup_size, lab.sealed_size, lab.backup_key = self._sizes
         _empty_responder(lab.responder)
+        lab.engine_file.unlink(missing_ok=True)
         self._restart_api()
         activation.activate(lab)
         lab.writer.log.unlink(missing_ok=True)

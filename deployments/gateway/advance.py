@@ -26,6 +26,8 @@ _NOT_OF_A_RUN = frozenset({FactKind.ALERT_RECEIVED, FactKind.ESCALATED})  # no s
 _IN_FLIGHT = frozenset({"PENDING", "RUNNING"})
 _GONE = frozenset({"CANCELLED", "COMPLETED", "CRASHED", "FAILED", ""})
 
+WAITS = "the incident waits for a person"
+"""How a note about a run that failed ends."""
 
 DONE, FAILED, GAVE_UP = "done", "failed", "gave-up"
 """How an order can end; the label of a metric."""
@@ -215,7 +217,7 @@ class Advance:
 
 
 def _failed(run: str) -> str:
-    return f"run {run} failed: the incident waits for a person"
+    return f"run {run} failed: {WAITS}"
 
 
 def _record_cancel(row: Row, run: str) -> Finished:

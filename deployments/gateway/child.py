@@ -32,6 +32,7 @@ from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settin
 from prefect.states import Pending
 
 from deployments.gateway.prefect_api import CLAIMED
+from tasks.clients.kubernetes_identity import is_configured
 from tasks.domain.redaction import Redactor
 from tasks.settings import settings
 from tasks.work import responder
@@ -110,6 +111,8 @@ def _load(entrypoint: str) -> Flow[..., Any]:
 def _warm_up(client: SyncPrefectClient, modules: list[str]) -> None:
     for module in ("prefect.task_engine", *modules):  # Prefect imports its engines late
         import_module(module)
+    if is_configured(settings().kubernetes):
+        import_module("kubernetes.config")  # a third of a second, which no triage should wait for
     with responder.connection() as connection:
         connection.execute("SELECT 1")
     while (reason := client.api_healthcheck()) is not None:

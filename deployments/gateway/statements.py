@@ -15,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from deployments.gateway.answers import refusal
 from deployments.gateway.decisions import IncidentId, recorded
 from deployments.gateway.people import Person, permitted
+from tasks.domain.change_wish import Wanted
 from tasks.domain.errors import BadInput, NotApproved, NotPermitted
 from tasks.domain.facts import Fact
 from tasks.domain.holds import EVERYTHING
@@ -22,7 +23,13 @@ from tasks.domain.recovery_target import Target
 from tasks.domain.roles import Act
 from tasks.domain.routes import TITLE_LIMIT
 from tasks.domain.severity import Severity
-from tasks.work import asking_for_restore, replanning, statements
+from tasks.work import (
+    asking_for_change,
+    asking_for_restore,
+    asking_for_rollback,
+    replanning,
+    statements,
+)
 from tasks.work.floor import TEXT_LIMIT
 
 router = APIRouter()
@@ -66,6 +73,21 @@ class Restored(Reason):
     """A restore, to a target as people type it: `latest`, `2026-11-22 14:05Z`."""
 
     target: Annotated[str, Field(min_length=1, max_length=64)]
+
+
+class RolledBack(Reason):
+    """A rollback of deployment/NAME or statefulset/NAME, to a revision named by its holder."""
+
+    workload: Annotated[str, Field(min_length=1, max_length=300)]
+    holder: Annotated[str, Field(max_length=253)] = ""
+
+
+class Changed(Reason):
+    """Other replicas of the API or the workers, or the whole system stopped or started."""
+
+    wanted: Wanted
+    part: Annotated[str, Field(max_length=40)] = ""
+    replicas: Annotated[int, Field(ge=0, le=1000)] = 0
 
 
 class Scoped(Reason):
@@ -117,6 +139,36 @@ def ask_for_restore(
     def speak() -> dict[str, Any]:
         target = Target.parse(body.target)
         asked = asking_for_restore.ask_for_restore(person, target, body.reason)
+        return {**asdict(asked), "by": person.name}
+
+    return _answered(speak)
+
+
+@router.post("/rollbacks")
+def ask_for_rollback(
+    body: RolledBack, person: Annotated[Person, Depends(permitted(Act.DECLARE))]
+) -> JSONResponse:
+    """Ask for a release to be rolled back; the answer names the incident that will plan it."""
+
+    def speak() -> dict[str, Any]:
+        asked = asking_for_rollback.ask_for_rollback(
+            person, body.workload, body.holder, body.reason
+        )
+        return {**asdict(asked), "by": person.name}
+
+    return _answered(speak)
+
+
+@router.post("/changes")
+def ask_for_change(
+    body: Changed, person: Annotated[Person, Depends(permitted(Act.DECLARE))]
+) -> JSONResponse:
+    """Ask for a change; the answer names the incident that will plan it."""
+
+    def speak() -> dict[str, Any]:
+        asked = asking_for_change.ask_for_change(
+            person, body.wanted, body.reason, body.part, body.replicas
+        )
         return {**asdict(asked), "by": person.name}
 
     return _answered(speak)

@@ -5,8 +5,10 @@ doubled by that: a second alert about the same component joins the incident of t
 """
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import httpx
 
@@ -51,7 +53,7 @@ def raise_alarm(lab: Lab, fault: Fault, damaged: float) -> Alarm:
                 return Alarm(Way.MONITORING, time.monotonic() - damaged)
             time.sleep(_POLL_SECONDS)
         why = f"nothing came from Alertmanager within {_PATIENCE_SECONDS:.0f} s"
-    _send(lab, fault)
+    send(lab, notification(fault))
     return Alarm(Way.DEMO, time.monotonic() - damaged, why)
 
 
@@ -63,10 +65,11 @@ def _has_come(name: str) -> bool:
     )
 
 
-def _send(lab: Lab, fault: Fault) -> None:
+def send(lab: Lab, body: Mapping[str, Any]) -> None:
+    """Send a notification to the gateway, as Alertmanager would."""
     answer = httpx.post(
         f"{lab.gateway_url}/alerts",
-        json=notification(fault),
+        json=body,
         headers={"authorization": f"Bearer {lab.alert_token}"},
         timeout=_ANSWER_SECONDS,
         trust_env=False,

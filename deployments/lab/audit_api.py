@@ -3,9 +3,12 @@
     python -m deployments.lab.audit_api
 
 Environment: LAB_API_DSN (role audit_api), LAB_API_TOKEN, LAB_API_PORT, LAB_ORIGIN,
-LAB_API_CHECKED_PER_SECOND (records of the rolling check; 0 switches it off).
+LAB_API_CHECKED_PER_SECOND (records of the rolling check; 0 switches it off), LAB_API_EFFECT (file
+that says what ails its answers), LAB_API_ENGINE (file of the privacy engine's state) and
+LAB_API_CONTROL_TOKEN (its brakes), LAB_API_ACCESS_LOG (1: a line about each request).
 """
 
+import asyncio
 import os
 import secrets
 import time
@@ -13,11 +16,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any
 
 import psycopg
 import uvicorn
 from fastapi import APIRouter, Depends, FastAPI, Header, HTTPException, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from fastapi.exception_handlers import http_exception_handler
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from psycopg.rows import dict_row
@@ -26,7 +32,16 @@ from pydantic import BaseModel, Field
 from deployments.lab import audit_checks
 from deployments.lab.audit_appender import Appender, Unavailable
 from deployments.lab.audit_checks import RollingCheck
+from deployments.lab.effects import Strain
 from deployments.lab.environment import LOOPBACK
+from deployments.lab.privacy_api import (
+    RELEASE,
+    PrivacyEngine,
+    add_brakes,
+    add_privacy_routes,
+    controlling,
+)
+from deployments.lab.privacy_engine_state import Engine
 
 _MOST_RECORDS = 500
 _MOST_SAMPLED = 20_000
@@ -39,10 +54,6 @@ _RECORDS = (
     " FROM audit_events WHERE seq IN (SELECT seq FROM audit_records"
     " WHERE %(type)s::text IS NULL OR event_type = %(type)s ORDER BY seq DESC LIMIT %(limit)s)"
     " ORDER BY seq DESC"
-)
-_BUDGET = (
-    "SELECT event_data FROM audit_events WHERE seq = (SELECT max(seq) FROM audit_records"
-    " WHERE event_type = 'privacy_budget_update')"
 )
 _DENIALS = (
     "SELECT event_data ->> 'user' AS user, count(*) AS denied, min(timestamp) AS first,"
@@ -113,6 +124,7 @@ class Service:
     appender: Appender
     check: RollingCheck
     metrics: Metrics
+    strain: Strain
 
     def acknowledged(self) -> int:
         """Records that were acknowledged or found at the start; 0 when nothing is known."""
@@ -137,12 +149,26 @@ class Service:
 
 
 def create_app(
-    dsn: str, token: str, origin: str, *, checked_per_second: int = 0, hold_seconds: float = 30.0
+    dsn: str,
+    token: str,
+    origin: str,
+    *,
+    checked_per_second: int = 0,
+    hold_seconds: float = 30.0,
+    effect: Path | None = None,
+    access_log: bool = False,
+    engine: Path | None = None,
+    control_token: str = "",
 ) -> FastAPI:
-    """The application over one database."""
+    """The application over one database; `effect`: a file that says what ails its answers.
+
+    `engine`: the file of the privacy engine's state; `control_token` halts it.
+    """
     metrics = Metrics.new()
     appender = Appender(dsn, origin, hold_seconds, metrics.write_errors.inc)
-    service = Service(dsn, token, appender, RollingCheck(dsn, checked_per_second), metrics)
+    service = Service(
+        dsn, token, appender, RollingCheck(dsn, checked_per_second), metrics, Strain(effect)
+    )
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
@@ -153,11 +179,20 @@ def create_app(
 
     app = FastAPI(title="RLHF Audit Trail", docs_url=None, redoc_url=None, lifespan=lifespan)
     _measure(app, service.metrics)
+    if access_log:
+        _log_requests(app)
     _add_open_routes(app, service)
-    api = APIRouter(prefix="/api/v1", dependencies=[Depends(_bearer(service))])
-    _add_log_routes(api, service)
+    api = APIRouter(
+        prefix="/api/v1", dependencies=[Depends(_strained(service)), Depends(_bearer(service))]
+    )
+    privacy = PrivacyEngine.new(service, Engine(engine), control_token, metrics.registry)
+    _add_log_routes(api, service, privacy)
     _add_check_routes(api, service)
+    add_privacy_routes(api, privacy)
     app.include_router(api)
+    brakes = APIRouter(prefix="/api/v1", dependencies=[controlling(privacy)])
+    add_brakes(brakes, privacy)
+    app.include_router(brakes)
     return app
 
 
@@ -169,6 +204,41 @@ def _bearer(service: Service) -> Callable[..., None]:
             raise HTTPException(401, "a bearer token is required", {"WWW-Authenticate": "Bearer"})
 
     return check
+
+
+def _strained(service: Service) -> Callable[..., Awaitable[None]]:
+    """Each request waits, or fails, as the file of effects wants it; in the lab's cluster alone."""
+
+    async def strained() -> None:
+        await asyncio.sleep(service.strain.delay())
+        failure = service.strain.failure()
+        if failure is not None:
+            raise HTTPException(failure.status, failure.detail)
+
+    return strained
+
+
+def _log_requests(app: FastAPI) -> None:
+    """A line for each answer, with the reason of those that are errors."""
+
+    @app.exception_handler(HTTPException)
+    async def noted(request: Request, error: HTTPException) -> Response:
+        request.state.why = str(error.detail)
+        return await http_exception_handler(request, error)
+
+    @app.middleware("http")
+    async def log(
+        request: Request, call_next: Callable[[Request], Awaitable[Response]]
+    ) -> Response:
+        began = time.perf_counter()
+        response = await call_next(request)
+        if request.url.path != "/metrics":
+            spent = round((time.perf_counter() - began) * 1000)
+            level = "ERROR" if response.status_code >= 500 else "INFO"  # noqa: PLR2004
+            why = " ".join(getattr(request.state, "why", "").split())[:300]
+            said = f"{level} {request.method} {request.url.path} {response.status_code} {spent} ms"
+            print(f"{said} {why}".rstrip(), flush=True)
+        return response
 
 
 def _measure(app: FastAPI, metrics: Metrics) -> None:
@@ -188,7 +258,11 @@ def _measure(app: FastAPI, metrics: Metrics) -> None:
 def _add_open_routes(app: FastAPI, service: Service) -> None:
     @app.get("/health")
     @app.get("/health/ready")
-    def health() -> JSONResponse:
+    async def health() -> JSONResponse:
+        await asyncio.sleep(service.strain.delay())
+        return await run_in_threadpool(looked)
+
+    def looked() -> JSONResponse:
         now = datetime.now(UTC).isoformat()
         try:
             with service.database() as connection:
@@ -206,13 +280,17 @@ def _add_open_routes(app: FastAPI, service: Service) -> None:
         return Response(generate_latest(service.metrics.registry), media_type="text/plain")
 
 
-def _add_log_routes(api: APIRouter, service: Service) -> None:
+def _add_log_routes(api: APIRouter, service: Service, privacy: PrivacyEngine) -> None:
     @api.post("/audit/records")
     def append(batch: Batch) -> list[dict[str, Any]]:
+        events = [event.model_dump() for event in batch.events]
+        privacy.check_releases(events)
         try:
-            receipts = service.appender.append([event.model_dump() for event in batch.events])
+            receipts = service.appender.append(events)
         except Unavailable as error:
             raise HTTPException(503, str(error), {"Retry-After": "1"}) from error
+        if any(event["event_type"] == RELEASE for event in events):
+            privacy.count()
         return [asdict(receipt) for receipt in receipts]
 
     @api.get("/audit/head")
@@ -231,16 +309,6 @@ def _add_log_routes(api: APIRouter, service: Service) -> None:
         with service.database() as connection, connection.cursor(row_factory=dict_row) as cursor:
             found = cursor.execute(_RECORDS, {"type": event_type, "limit": limit}).fetchall()
         return {"records": found, "count": len(found)}
-
-    @api.get("/privacy/config")
-    def privacy() -> dict[str, Any]:
-        with service.database() as connection:
-            row = connection.execute(_BUDGET).fetchone()
-        if row is None or not isinstance(row[0], dict):
-            raise HTTPException(404, "no privacy budget was recorded yet")
-        spent = row[0]
-        remaining = round(spent["total_epsilon"] - spent["consumed_epsilon"], 6)
-        return {**spent, "remaining_epsilon": remaining}
 
     @api.get("/users/activity/suspicious")
     def suspicious() -> dict[str, Any]:
@@ -306,6 +374,10 @@ def main() -> None:
         os.environ["LAB_API_TOKEN"],
         os.environ["LAB_ORIGIN"],
         checked_per_second=int(os.environ.get("LAB_API_CHECKED_PER_SECOND", "2000")),
+        effect=Path(os.environ["LAB_API_EFFECT"]) if "LAB_API_EFFECT" in os.environ else None,
+        access_log=os.environ.get("LAB_API_ACCESS_LOG") == "1",
+        engine=Path(os.environ["LAB_API_ENGINE"]) if "LAB_API_ENGINE" in os.environ else None,
+        control_token=os.environ.get("LAB_API_CONTROL_TOKEN", ""),
     )
     uvicorn.run(
         app,

@@ -53,6 +53,13 @@ class CacheServer:
         )
         self.child.wait_ready(self._is_ready, _START_SECONDS)
 
+    def stop(self) -> None:
+        """Stop it, so that it can be started again on the same port, empty."""
+        if self.child is not None:
+            self.child.stop()
+            self.processes.forget(self.child)
+            self.child = None
+
     def _is_ready(self) -> bool:
         with redis.Redis.from_url(self.url, socket_timeout=1) as client:
             try:

@@ -29,7 +29,7 @@ from tasks.work import journal, table_verification
 from tasks.work.log_store import ObjectLog
 
 _RESPONSE_SECONDS = 300.0
-_TAIL_SECONDS = 1.0  # before the damage: so that some records are newer than the last seal
+TAIL_SECONDS = 1.0  # before the damage: so that some records are newer than the last seal
 _CHECKED_PER_SECOND = 10_000  # by the patient itself, so that its monitoring sees damage at once
 _SETTLE_SECONDS = 1.0  # after the swap: so that the writer is seen to go on
 
@@ -63,9 +63,9 @@ def run(options: Options) -> int:
     wanted = LabOptions(
         records=options.records, seed=options.seed, **options_for(scenario, options.records)
     )
-    with _lab(console, wanted, options.reports) as lab:
+    with lab_of(console, wanted, options.reports) as lab:
         _addresses(console, lab)
-        time.sleep(_TAIL_SECONDS)
+        time.sleep(TAIL_SECONDS)
         damage = scenario.fault.inject(lab)
         damaged = time.monotonic()
         console.print(f"\n[bold red]Damage[/]  {scenario.fault.description}")
@@ -73,7 +73,7 @@ def run(options: Options) -> int:
         console.print(f"[bold red]Alert[/]   {alarm}\n")
         on_call = OnCall(lab, damage)
         incident = _watch(console, scenario, on_call, approve=options.yes)
-        judged = _judge(scenario, on_call, incident, alarm, began)
+        judged = judge(scenario, on_call, incident, alarm, began)
         outcome.show(console, judged)
         terminal.write_json(options.json_file, judged.as_json())
         if options.stay:
@@ -85,16 +85,19 @@ def run(options: Options) -> int:
 def up(*, records: int, reports: Path) -> int:
     """The embedded system, gateway and Prefect UI until Ctrl-C."""
     console = terminal.console()
-    with _lab(console, LabOptions(records=records), reports) as lab:
+    with lab_of(console, LabOptions(records=records), reports) as lab:
         _addresses(console, lab)
         console.print("\nRunning until Ctrl-C.")
         _until_interrupted()
     return GOOD
 
 
-def _lab(console: Console, wanted: LabOptions, reports: Path) -> Lab:
+def lab_of(console: Console, wanted: LabOptions, reports: Path, *, alerting: bool = True) -> Lab:
+    """A lab, not started, whose monitoring raises alarms and sees damage quickly."""
     checked = wanted.checked_per_second and _CHECKED_PER_SECOND
-    options = replace(wanted, reports=reports.resolve(), alerting=True, checked_per_second=checked)
+    options = replace(
+        wanted, reports=reports.resolve(), alerting=alerting, checked_per_second=checked
+    )
     return Lab(options, progress=lambda line: console.print(f"  {line}", markup=False))
 
 
@@ -145,7 +148,7 @@ def _watch(console: Console, scenario: Scenario, on_call: OnCall, *, approve: bo
             told = True
             line = f"runbook approve {incident} {_as_person(on_call.lab)}"
             console.print(f"\n  {line}\n", markup=False, soft_wrap=True)
-        if fact.kind is FactKind.REPORTED:
+        if fact.kind is FactKind.REPORTED or (scenario.stays_open and "ended_plan" in fact.data):
             break
     return journal.read(incident)
 
@@ -158,7 +161,7 @@ def _seal_again(lab: Lab) -> int | None:
         return None
 
 
-def _judge(
+def judge(
     scenario: Scenario,
     on_call: OnCall,
     incident: Incident,

@@ -11,15 +11,22 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
+from deployments.lab.api_faults import api_slow, pods_crash_looping
 from deployments.lab.backup_faults import (
     corrupt_backup,
     disk_full,
     missing_wal,
     tampered_and_backed_up,
 )
+from deployments.lab.cache_faults import redis_down
+from deployments.lab.cluster_faults import api_down
 from deployments.lab.damage import Damage
 from deployments.lab.parts import Parts
+from deployments.lab.privacy_faults import noise_broken, privacy_overspend
+from deployments.lab.queue_faults import queue_backlog
+from deployments.lab.release_faults import bad_release
 from deployments.lab.session_faults import connections_exhausted, lock_storm, slow_queries
+from deployments.lab.storage_faults import database_down, disk_filling
 from deployments.lab.store_faults import bucket_versions_deleted, segments_deleted
 from deployments.lab.table_faults import table_dropped, tampered_records
 
@@ -45,7 +52,9 @@ _STORAGE = {
     "description": "increase(audit_log_write_errors_total[5m]) > 0",
     "remediation": "Check the database and its storage",
 }
+_PRIVACY_LABELS = {"category": "privacy", "job": "privacy-metrics"}
 _DATABASE_LABELS = {"severity": "high", "category": "infrastructure", "job": "postgres"}
+_API_LABELS = {"category": "operational", "job": "rlhf-audit-trail-app"}
 _REBUILD = "Rebuild what proves the log from what is proven"
 
 
@@ -156,6 +165,89 @@ FAULTS = {
             {"summary": "Queries run for too long", "description": "the longest for minutes"},
             slow_queries,
             monitored=False,
+        ),
+        Fault(
+            "privacy-overspend",
+            "the privacy budgets are reset at night, and the engine overspends one person's",
+            {"alertname": "PrivacyBudgetExceeded", "severity": "critical", **_PRIVACY_LABELS},
+            {"summary": "More than 90 % of the privacy budget is spent"},
+            privacy_overspend,
+            monitored=False,
+        ),
+        Fault(
+            "noise-broken",
+            "the privacy engine adds half of the noise that it claims",
+            {"alertname": "DifferentialPrivacyNoiseLow", "severity": "high", **_PRIVACY_LABELS},
+            {"summary": "privacy_noise_multiplier below 1.0"},
+            noise_broken,
+            monitored=False,
+        ),
+        Fault(
+            "disk-filling",
+            "the database's volume is nearly full and goes on filling",
+            {"alertname": "DiskSpaceLow", "severity": "high", "category": "infrastructure"},
+            {"summary": "A volume is more than 85 % full"},
+            disk_filling,
+        ),
+        Fault(
+            "database-down",
+            "PostgreSQL hangs in its pod and answers nobody",
+            {"alertname": "DatabaseDown", "severity": "critical", "category": "infrastructure"},
+            {"summary": "PostgreSQL does not answer"},
+            database_down,
+            monitored=False,  # errors of the API ring as well, and perhaps first
+        ),
+        Fault(
+            "redis-down",
+            "Redis hangs in its pod and answers nobody",
+            {"alertname": "RedisDown", "severity": "high", "category": "infrastructure"},
+            {"summary": "Redis does not answer"},
+            redis_down,
+        ),
+        Fault(
+            "queue-backlog",
+            "tasks arrive faster than the two workers take them, and pile up",
+            {
+                "alertname": "CeleryQueueBacklog",
+                "severity": "warning",
+                "category": "performance",
+                "job": "redis",
+            },
+            {"summary": "More than 1000 jobs wait for the workers"},
+            queue_backlog,
+        ),
+        Fault(
+            "api-down",
+            "the API's pods are there, but the program in each of them hangs",
+            {"alertname": "ApplicationDown", "severity": "critical", **_API_LABELS},
+            {"summary": "The RLHF Audit Trail application is down"},
+            api_down,
+        ),
+        Fault(
+            "api-slow",
+            "the load grows until the API's pods are short of CPU and every answer takes seconds",
+            {
+                "alertname": "HighResponseTime",
+                "severity": "warning",
+                "category": "performance",
+                "job": "rlhf-audit-trail-app",
+            },
+            {"summary": "95th percentile of the response time above 2 s"},
+            api_slow,
+        ),
+        Fault(
+            "bad-release",
+            "a release is rolled out that is ready and then fails nine of ten requests",
+            {"alertname": "HighErrorRate", "severity": "high", **_API_LABELS},
+            {"summary": "More than 5 % of the requests fail"},
+            bad_release,
+        ),
+        Fault(
+            "pods-crash-looping",
+            "one of the API's pods crashes at each start and fails its share of the requests",
+            {"alertname": "HighErrorRate", "severity": "high", **_API_LABELS},
+            {"summary": "More than 5 % of the requests fail"},
+            pods_crash_looping,
         ),
     )
 }

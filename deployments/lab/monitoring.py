@@ -15,6 +15,8 @@ def monitors(lab: Parts) -> tuple[PrometheusServer | None, AlertmanagerServer | 
     watching = PrometheusServer(
         lab.path / "prometheus", lab.processes, program, f"{LOOPBACK}:{lab.api.port}"
     )
+    if lab.life is not None:
+        watching.exporters = lab.life.exporter.address
     if sender is None or not lab.options.alerting or not lab.options.has_gateway:
         return watching, None
     sending = AlertmanagerServer(

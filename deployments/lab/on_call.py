@@ -15,8 +15,9 @@ from deployments.lab.damage import Damage
 from deployments.lab.stack import APPROVER, Lab
 from tasks.domain.errors import Refused
 from tasks.domain.recovery_target import Target
+from tasks.domain.roles import Role, decided_as, deciders
 from tasks.settings import settings
-from tasks.work import people
+from tasks.work import journal, people
 
 ENGINEER = "demo on-call engineer (simulated)"
 
@@ -51,13 +52,25 @@ class OnCall:
         return self.wanted is None or plan["observed"].get("target") == str(self.wanted)
 
     def approve(self, incident: str, plan_hash: str) -> None:
-        """The simulated person's yes."""
+        """The yes of as many simulated people as it takes, each of a role that may say it."""
         self._require_lab()
-        gateway = Gateway(self.lab.gateway_url, SecretStr(self.lab.people[APPROVER]))
         path = f"/incidents/{incident}/plans/{plan_hash}/approve"
-        answer = gateway.post(path, {"reason": _NO_PERSON})
-        if answer.status != httpx.codes.OK:
-            raise Refused(f"expected the gateway to take the approval, found {answer.value}")
+        for token in self._approvers(incident):
+            answer = Gateway(self.lab.gateway_url, SecretStr(token)).post(
+                path, {"reason": _NO_PERSON}
+            )
+            if answer.status != httpx.codes.OK:
+                raise Refused(f"expected the gateway to take the approval, found {answer.value}")
+
+    def _approvers(self, incident: str) -> list[str]:
+        state = journal.read(incident)
+        roles = deciders(decided_as(state.procedure, state.plan.procedure if state.plan else ""))
+        tokens = [self.lab.people[APPROVER]] if Role.APPROVER in roles else []
+        role = min(roles)
+        while len(tokens) < state.approvers_required:
+            name = f"demo {role.value} {len(tokens) + 1} (simulated)"
+            tokens.append(people.add_person(name, role.value, _TOKEN_VALID))
+        return tokens
 
     def _require_lab(self) -> None:
         if not settings().lab:

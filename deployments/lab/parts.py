@@ -8,11 +8,14 @@ from deployments.lab import prefect_server, template
 from deployments.lab.alertmanager import AlertmanagerServer
 from deployments.lab.archiving import Archiver, base_variables
 from deployments.lab.cache import CacheServer
+from deployments.lab.cluster_life import ClusterLife
+from deployments.lab.dataset import CANARIES
 from deployments.lab.environment import LOOPBACK, free_port, require_loopback
 from deployments.lab.errors import LabError
 from deployments.lab.memory import memory_of
 from deployments.lab.patient import DATABASE
 from deployments.lab.postgres import PostgresServer, binaries, new_password
+from deployments.lab.privacy_engine_state import FILE
 from deployments.lab.processes import Child, Processes
 from deployments.lab.prometheus import PrometheusServer
 from deployments.lab.s3 import ObjectServer
@@ -42,8 +45,9 @@ class Options:
     what the writer appends a second. Without `prefect` there is no gateway either. With `alerting`
     and where both are installed, what Prometheus finds reaches the gateway by Alertmanager; without
     it, only what somebody sends. With `archiving` the patient's WAL is archived and a base
-    backup is taken. With `small_disk` (megabytes; needs root) the responder works on a file system
-    of that size. `state` and `reports` default to places of the lab's own.
+    backup is taken. With `cluster` the patient's servers live in a simulated Kubernetes cluster,
+    and users read from the API. With `small_disk` (megabytes; needs root) the responder works on a
+    file system of that size. `state` and `reports` default to places of the lab's own.
     """
 
     records: int = 50_000
@@ -55,6 +59,7 @@ class Options:
     writer: bool = True
     alerting: bool = False
     archiving: bool = False
+    cluster: bool = False
     small_disk: int = 0
     state: Path | None = None
     reports: Path | None = None
@@ -89,10 +94,12 @@ class Parts:
         self.worker: Child | None = None
         self.archiver: Archiver | None = None
         self.small_disk: SmallDisk | None = None
+        self.life: ClusterLife | None = None
         self.people: dict[str, str] = {}
         self.backup_size = self.sealed_size = 0
         self.backup_key = self.base_key = ""
         self.alert_token = new_password()
+        self.control_token = new_password()
         self.ports = {"gateway": free_port(), "prefect": free_port()}
         names = (ORIGIN, JOURNAL_ORIGIN, RESPONDER_KEY)
         self.signers = {name: NoteSigner.generate(name) for name in names}
@@ -103,9 +110,21 @@ class Parts:
         return self.directory.path
 
     @property
+    def engine_file(self) -> Path:
+        """What the privacy engine remembers beside its ledger."""
+        return self.path / FILE
+
+    @property
     def reports(self) -> Path:
         """Where reports are written; kept after the lab's end."""
         return self.options.reports or self.path / "reports"
+
+    @property
+    def cluster_life(self) -> ClusterLife:
+        """The cluster that the patient lives in. LabError in a lab without one."""
+        if self.life is None:
+            raise LabError("expected a lab with a cluster, found one without: Options.cluster")
+        return self.life
 
     @property
     def gateway_url(self) -> str:
@@ -145,6 +164,9 @@ class Parts:
             "RUNBOOK_DATABASE__CLIENT_BINARIES": str(binaries()),
             "RUNBOOK_DATABASE__SCHEMA_FILE": str(Path(__file__).with_name("schema.sql")),
             **PATIENCE,
+            **(self.life.environment if self.life else {}),
+            "RUNBOOK_PRIVACY__CONTROL_TOKEN": self.control_token,
+            "RUNBOOK_PRIVACY__CANARIES": json.dumps(CANARIES),
             "RUNBOOK_CACHE__URL": self.cache.url,
             "RUNBOOK_METRICS__PROMETHEUS_URL": self.prometheus.url if self.prometheus else "",
             **self._alerting_environment,
@@ -226,6 +248,8 @@ class Parts:
             f"witnesses          {', '.join(each.url for each in self.witnesses)}",
             "                   sealer, witnesses and anchor apart: simulated, on one machine",
         ]
+        if self.life is not None:
+            lines.append(f"Kubernetes         {self.life.cluster.url}, simulated")
         if self.prometheus is None:
             lines.append("Prometheus         not installed: firing alerts are Unknown")
         else:

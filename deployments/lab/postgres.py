@@ -147,7 +147,7 @@ class PostgresServer:
             stop_signal=signal.SIGQUIT,  # at once: what it holds is thrown away with the lab
             death_signal=signal.SIGQUIT,
         )
-        self.child.wait_ready(self._is_ready, _START_SECONDS)
+        self.child.wait_ready(self.answers, _START_SECONDS)
 
     def stop(self) -> None:
         """A fast shutdown, with everything on the disk: for templates and restarts."""
@@ -189,7 +189,8 @@ class PostgresServer:
             )
         self.passwords[role] = password
 
-    def _is_ready(self) -> bool:
+    def answers(self) -> bool:
+        """Whether it takes statements outside of recovery."""
         try:
             with self.connect() as connection:
                 row = connection.execute("SELECT pg_is_in_recovery()").fetchone()

@@ -41,6 +41,60 @@ groups:
         annotations: {summary: The RLHF Audit Trail application is down}
 """
 
+_EXPORTED = {
+    "privacy-metrics": "privacy",
+    "redis": "redis",
+    "postgres": "postgres",
+    "kubelet": "kubelet",
+}
+_CLUSTER_RULES = """\
+groups:
+  - name: rlhf-audit-trail-cluster
+    rules:
+      - alert: HighErrorRate
+        expr: >-
+          sum(rate(http_requests_total{job="rlhf-audit-trail-app",status=~"5.."}[10s]))
+          / sum(rate(http_requests_total{job="rlhf-audit-trail-app"}[10s])) > 0.05
+        for: 2s
+        labels: {severity: high, category: operational}
+        annotations: {summary: More than 5 % of the requests fail}
+      - alert: HighResponseTime
+        expr: >-
+          histogram_quantile(0.95, sum by (le)
+          (rate(http_request_duration_seconds_bucket{job="rlhf-audit-trail-app"}[10s]))) > 2
+        for: 2s
+        labels: {severity: warning, category: performance}
+        annotations: {summary: The 95th percentile of response times is above 2 s}
+      - alert: DatabaseDown
+        expr: pg_up == 0
+        for: 3s
+        labels: {severity: critical, category: infrastructure}
+        annotations: {summary: PostgreSQL does not answer}
+      - alert: RedisDown
+        expr: redis_up == 0
+        for: 3s
+        labels: {severity: high, category: infrastructure}
+        annotations: {summary: Redis does not answer}
+      - alert: DiskSpaceLow
+        expr: kubelet_volume_stats_used_bytes / kubelet_volume_stats_capacity_bytes > 0.85
+        for: 2s
+        labels: {severity: high, category: infrastructure}
+        annotations: {summary: A volume is more than 85 % full}
+      - alert: CeleryQueueBacklog
+        expr: redis_key_size{key="celery"} > 1000
+        for: 2s
+        labels: {severity: warning, category: performance}
+        annotations: {summary: More than 1000 jobs wait for the workers}
+      - alert: PrivacyBudgetExceeded
+        expr: privacy_epsilon_used / privacy_epsilon_total > 0.9
+        labels: {severity: critical, category: privacy}
+        annotations: {summary: More than 90 % of the privacy budget is used}
+      - alert: DifferentialPrivacyNoiseLow
+        expr: privacy_noise_multiplier < 1.0
+        labels: {severity: high, category: privacy}
+        annotations: {summary: The noise multiplier is below 1}
+"""
+
 
 def installed() -> str | None:
     """The program's path, or None: then firing alerts are Unknown to the triage."""
@@ -51,7 +105,8 @@ def installed() -> str | None:
 class PrometheusServer:
     """One Prometheus on loopback.
 
-    `target`, `gateway` and `alertmanager` are host:port of audit API, gateway and Alertmanager.
+    `target`, `gateway`, `alertmanager` and `exporters` are host:port of audit API, gateway,
+    Alertmanager and of what speaks for the other servers, in a lab with a cluster.
     Where there is no gateway its rules are left out; without an Alertmanager no alert is sent.
     """
 
@@ -61,6 +116,7 @@ class PrometheusServer:
     target: str
     gateway: str = ""
     alertmanager: str = ""
+    exporters: str = ""
     port: int = field(default_factory=free_port)
     child: Child | None = None
 
@@ -76,6 +132,7 @@ class PrometheusServer:
         # JSON is YAML
         configuration.write_text(json.dumps(self._configuration()), encoding="utf-8")
         (self.directory / "rules.yml").write_text(_RULES, encoding="utf-8")
+        (self.directory / "cluster-rules.yml").write_text(_CLUSTER_RULES, encoding="utf-8")
         self.child = self.processes.start(
             "prometheus",
             [
@@ -102,11 +159,24 @@ class PrometheusServer:
         told = [self.alertmanager] if self.alertmanager else []
         return {
             "global": _EACH_SECOND,
-            "rule_files": ["rules.yml", *([str(OWN_RULES)] if self.gateway else [])],
+            "rule_files": [
+                "rules.yml",
+                *(["cluster-rules.yml"] if self.exporters else []),
+                *([str(OWN_RULES)] if self.gateway else []),
+            ],
             "scrape_configs": [
                 {"job_name": job, "static_configs": [{"targets": [address]}]}
                 for job, address in scraped.items()
                 if address
+            ]
+            + [
+                {
+                    "job_name": job,
+                    "metrics_path": f"/{path}/metrics",
+                    "static_configs": [{"targets": [self.exporters]}],
+                }
+                for job, path in _EXPORTED.items()
+                if self.exporters
             ],
             "alerting": {"alertmanagers": [{"static_configs": [{"targets": told}]}]},
         }

@@ -5,7 +5,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from deployments.lab import expectations, session_expectations
+from deployments.lab import (
+    api_expectations,
+    cache_expectations,
+    cluster_expectations,
+    expectations,
+    privacy_expectations,
+    queue_expectations,
+    release_expectations,
+    session_expectations,
+    storage_expectations,
+)
 from deployments.lab.expectations import Check, Situation
 from deployments.lab.faults import FAULTS, Fault
 from deployments.lab.on_call import OnCall
@@ -14,6 +24,7 @@ from tasks.domain.recovery_target import Target, TargetKind
 
 _SMALL, _GROWN = 40, 1024  # megabytes of disk: enough for evidence, and enough for everything
 _RECORDS_PER_MEGABYTE = 10_000
+_CLUSTER = {"cluster": True}
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,13 +33,15 @@ class Scenario:
 
     `options`: what it changes of the lab's options. `act`: what the on-call engineer does when a
     fact of the incident is journaled; approving is not among it. `expect`: what must be true of
-    this scenario, beside what must be true of each.
+    this scenario, beside what must be true of each. `stays_open`: what is wrong only people can
+    mend, so the response ends with an open incident.
     """
 
     fault: Fault
     options: Mapping[str, Any] = field(default_factory=dict)
     act: Callable[[OnCall, Fact], None] = lambda *_: None
     expect: Callable[[Situation], list[Check]] = lambda _: []
+    stays_open: bool = False
 
 
 def ask_for_the_moment_before(on_call: OnCall, fact: Fact) -> None:
@@ -88,5 +101,19 @@ SCENARIOS = {
         _of("lock-storm", expect=session_expectations.of_sessions),
         _of("connections-exhausted", expect=session_expectations.of_sessions),
         _of("slow-queries", expect=session_expectations.of_sessions),
+        _of("privacy-overspend", expect=privacy_expectations.of_privacy_overspend),
+        _of("noise-broken", expect=privacy_expectations.of_noise_broken, stays_open=True),
+        _of("disk-filling", options=_CLUSTER, expect=storage_expectations.of_disk_filling),
+        _of("database-down", options=_CLUSTER, expect=storage_expectations.of_database_down),
+        _of("redis-down", options=_CLUSTER, expect=cache_expectations.of_redis_down),
+        _of("queue-backlog", options=_CLUSTER, expect=queue_expectations.of_queue_backlog),
+        _of("api-down", options=_CLUSTER, expect=cluster_expectations.of_api_down),
+        _of("api-slow", options=_CLUSTER, expect=api_expectations.of_api_slow),
+        _of("bad-release", options=_CLUSTER, expect=release_expectations.of_bad_release),
+        _of(
+            "pods-crash-looping",
+            options=_CLUSTER,
+            expect=api_expectations.of_pods_crash_looping,
+        ),
     )
 }

@@ -1,4 +1,4 @@
-"""The small Python services of the patient: audit API, writer, chat, and the sealer's backup.
+"""The small Python services of the patient: audit API, writer, users, chat, the sealer's backup.
 
 Each is a process of its own; the backup ends by itself.
 """
@@ -95,6 +95,29 @@ class Writer:
     def acknowledged(self) -> list[Acknowledged]:
         """What it was told is written, so far."""
         return acknowledged(self.log)
+
+
+@dataclass(slots=True)
+class Users:
+    """Those who read: `rate` requests a second at the audit API, whatever it answers."""
+
+    processes: Processes
+    api: Service
+    rate: float
+    child: Child | None = None
+
+    def start(self) -> None:
+        """Start; the first request goes out as soon as Python is up."""
+        self.child = self.processes.start(
+            "users",
+            [sys.executable, "-m", "deployments.lab.users"],
+            environment={
+                **clean_environment(),
+                "LAB_API_URL": self.api.url,
+                "LAB_API_TOKEN": self.api.token,
+                "LAB_USERS_RATE": str(self.rate),
+            },
+        )
 
 
 def sealers_job(processes: Processes, module: str, variables: Mapping[str, str]) -> str:

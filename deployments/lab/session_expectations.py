@@ -43,8 +43,8 @@ def of_sessions(now: Situation) -> list[Check]:
 
 
 def _first_cause(now: Situation) -> str:
-    found = [fact.data for fact in now.incident.facts if fact.kind is FactKind.CAUSES_FOUND]
-    causes: list[dict[str, Any]] = found[0]["causes"] if found else []
+    said = [fact.data for fact in now.incident.facts if fact.kind is FactKind.CAUSES_FOUND]
+    causes: list[dict[str, Any]] = next((each["causes"] for each in said if each["causes"]), [])
     return str(causes[0]["code"]) if causes else "none"
 
 

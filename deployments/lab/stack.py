@@ -22,6 +22,7 @@ from deployments.lab import activation, dataset, prefect_server, template
 from deployments.lab.alertmanager import AlertmanagerServer
 from deployments.lab.archiving import Archiver
 from deployments.lab.cache import CacheServer
+from deployments.lab.cluster_life import ClusterLife
 from deployments.lab.monitoring import monitors
 from deployments.lab.parts import JOURNAL_ORIGIN, ORIGIN, RESPONDER_KEY, Options, Parts
 from deployments.lab.patient import DATABASE, load, set_up
@@ -29,7 +30,7 @@ from deployments.lab.postgres import PATIENT, SUPERUSER, PostgresServer
 from deployments.lab.processes import Processes
 from deployments.lab.s3 import ObjectServer
 from deployments.lab.sealing import WITNESSES, SealerService, Witness, trust_policy
-from deployments.lab.services import Service, Writer
+from deployments.lab.services import Service, Users, Writer
 from deployments.lab.small_disk import SmallDisk
 from deployments.lab.state import StateDirectory, private_file
 from deployments.lab.sweeping import sweep
@@ -44,8 +45,10 @@ __all__ = ["APPROVER", "ORIGIN", "Lab", "Options"]
 APPROVER = "demo approver (simulated)"
 
 _TOKEN_VALID = timedelta(hours=12)
+_USERS_RATE = 10.0
 _DATA = (
     *("patient", "wal-out", "responder", "s3", "cache", "prometheus", "alertmanager", "prefect"),
+    "cluster",
     *WITNESSES,
     "small-disk",
 )
@@ -92,6 +95,13 @@ class Lab(Parts):
     def stop(self) -> None:
         """End every process and remove the data; logs and reports stay until the next lab."""
         activation.deactivate(self)
+        try:
+            if self.life is not None:
+                self.life.stop()
+        finally:
+            self._stop_rest()
+
+    def _stop_rest(self) -> None:
         self.processes.stop_all()
         self._threads.shutdown(wait=True, cancel_futures=True)
         sweep(self.path)
@@ -133,6 +143,9 @@ class Lab(Parts):
         responder.migrate()
         self.people[APPROVER] = people.add_person(APPROVER, "approver", _TOKEN_VALID)
         _anchor()
+        if self.life is not None:
+            self.life.start(self.patient)
+            Users(self.processes, self.api, _USERS_RATE).start()
         if self.options.writer:
             self.writer.start()
 
@@ -157,6 +170,10 @@ class Lab(Parts):
         self.cache = CacheServer(self.path / "cache", self.processes)
         self.chat = Service("chat", "chat", self.processes, probe="/_messages")
         self.api = Service("api", "audit_api", self.processes)
+        if self.options.cluster:
+            self.api.probe = "/metrics"  # it runs, whether or not its database does
+            self.life = ClusterLife(self.path / "cluster", self.api, self.cache)
+            self.life.open()
         self.sealer = SealerService(self.processes)
         self.writer = Writer(
             self.processes, self.api, self.path / "acked.log", self.options.rate, self.options.seed
@@ -230,7 +247,11 @@ class Lab(Parts):
             "LAB_API_DSN": self.patient.dsn("audit_api", DATABASE),
             "LAB_ORIGIN": ORIGIN,
             "LAB_API_CHECKED_PER_SECOND": str(self.options.checked_per_second),
+            "LAB_API_ENGINE": str(self.engine_file),
+            "LAB_API_CONTROL_TOKEN": self.control_token,
         }
+        if self.life is not None:
+            self.api.variables |= self.life.api_variables
         self._start_one("audit API", self.api)
         if self.prometheus is not None:
             with self._timed("Prometheus"):

@@ -8,10 +8,11 @@ from rich.console import Console
 from rich.text import Text
 
 from tasks.domain.facts import Fact, FactKind
+from tasks.domain.holds import PERSONS_LIFT
 from tasks.domain.untrusted import visible
 from tasks.work import journal
 
-_POLL_SECONDS = 0.1
+POLL_SECONDS = 0.1
 _WIDTH = 240
 _STYLES = {
     FactKind.ALERT_RECEIVED: "bold red",
@@ -46,13 +47,18 @@ _SAID: dict[FactKind, Callable[[Fact], str]] = {
         "; ".join(f"{one['code']} ({one['confidence']})" for one in fact.data["causes"])
         or "no cause found"
     ),
-    FactKind.HOLD_SET: lambda fact: f"no change of {fact.data['scope']} before evidence is sealed",
+    FactKind.HOLD_SET: lambda fact: (
+        f"no change of {fact.data['scope']} before "
+        + (PERSONS_LIFT if fact.data.get("needs") == PERSONS_LIFT else "evidence is sealed")
+    ),
     FactKind.EVIDENCE_SEALED: lambda fact: (
         f"{len(fact.data['items'])} objects under Object Lock in {fact.data['bucket']}"
     ),
     FactKind.TARGET_CHOSEN: lambda fact: (
         f"restore to {fact.data['target']['target']}: {fact.data['reason']}"
     ),
+    FactKind.ROLLBACK_ASKED: lambda fact: f"{fact.data['workload']}: {fact.data['reason']}",
+    FactKind.CHANGE_ASKED: lambda fact: f"{fact.data['wanted']}: {fact.data['reason']}",
     FactKind.PLAN_PROPOSED: lambda fact: (
         f"hash {fact.data['hash'][:12]}, lost: {fact.data['plan']['will_be_lost']}"
     ),
@@ -81,7 +87,7 @@ def new_facts(timeout_seconds: float) -> Iterator[Fact]:
             seen = fact.seq
             yield fact
         if not facts:
-            time.sleep(_POLL_SECONDS)
+            time.sleep(POLL_SECONDS)
 
 
 def show(console: Console, fact: Fact, since: datetime | None) -> None:

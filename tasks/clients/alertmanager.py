@@ -1,5 +1,6 @@
-"""Alertmanager's HTTP API (v2): what fires, and since when it is up."""
+"""Alertmanager's HTTP API (v2): what fires, what of it is hidden, and since when it is up."""
 
+import time
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
@@ -7,13 +8,17 @@ from typing import Any
 from tasks.clients import http
 from tasks.clients.errors import Malformed
 from tasks.domain.alertmanager import whole_milliseconds
+from tasks.domain.errors import BadInput
 from tasks.domain.reconciling import Listed, Look
+from tasks.domain.silences import HiddenAlert, read_hidden
 from tasks.settings import AlertmanagerSettings
 
 _BODY_LIMIT = 16 * 1024 * 1024
 _SUPPRESSED = "suppressed"
 _STATES = frozenset({"active", "unprocessed", _SUPPRESSED})
 _EVERY = {"active": "true", "silenced": "true", "inhibited": "true", "unprocessed": "true"}
+_HIDDEN = {"active": "false", "silenced": "true", "inhibited": "true", "unprocessed": "false"}
+_LEAST_SECONDS = 0.05
 
 
 def look(alertmanager: AlertmanagerSettings, url: str) -> Look:
@@ -34,11 +39,31 @@ def look(alertmanager: AlertmanagerSettings, url: str) -> Look:
         ) from error
 
 
-def _ask(alertmanager: AlertmanagerSettings, url: str, params: Mapping[str, str]) -> Any:  # noqa: ANN401
+def hidden(alertmanager: AlertmanagerSettings, url: str) -> tuple[HiddenAlert, ...]:
+    """Alerts that fire and are silenced or inhibited, as the peer at `url` says; errors as above.
+
+    Both questions together take no longer than the time-out.
+    """
+    end = time.monotonic() + alertmanager.timeout_seconds
+    alerts = _ask(alertmanager, f"{url}/api/v2/alerts", _HIDDEN)
+    left = max(_LEAST_SECONDS, end - time.monotonic())
+    silences = _ask(alertmanager, f"{url}/api/v2/silences", {}, left) if alerts else []
+    try:
+        return read_hidden(alerts, silences)
+    except BadInput as error:
+        raise Malformed(f"expected what Alertmanager hides of {url}: {error}") from error
+
+
+def _ask(
+    alertmanager: AlertmanagerSettings,
+    url: str,
+    params: Mapping[str, str],
+    seconds: float | None = None,
+) -> Any:  # noqa: ANN401  JSON of another system
     return http.call(
         "GET",
         url,
-        timeout_seconds=alertmanager.timeout_seconds,
+        timeout_seconds=alertmanager.timeout_seconds if seconds is None else seconds,
         token=alertmanager.token,
         params=dict(params),
         body_limit=_BODY_LIMIT,

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from psycopg import Connection, conninfo
+from psycopg.errors import ConnectionTimeout
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
@@ -154,6 +155,8 @@ def read_activity(look: Look) -> DatabaseReadings:
                 found = _Reader(connection, look).read()
         except Transient as error:
             refused = refused or clean(str(error), _REASON_LIMIT)
+            if isinstance(error.__cause__, ConnectionTimeout):
+                break  # who says nothing at all has no slot for us either
         except ClientError as error:
             refused = clean(str(error), _REASON_LIMIT)
             break

@@ -8,10 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tasks.clients.postgres import APPLICATION
-from tasks.domain.database_readings import OURS
-
-BACKUP_APPLICATIONS = ("pg_dump", "pg_dumpall", "pg_basebackup", "pgbackrest", "barman", "wal-g")
-"""What the usual backup programs call themselves. Who lies about it is left alone: no harm."""
+from tasks.domain.database_readings import BACKUP_APPLICATIONS, OURS
 
 PROTECTED = f"""
 CASE WHEN a.pid = pg_backend_pid() THEN '{OURS}'

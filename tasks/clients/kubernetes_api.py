@@ -24,6 +24,7 @@ OUR_NAME = "runbook"
 
 _BODY_LIMIT = 16 * 1024 * 1024
 _REFUSAL_LIMIT = 64 * 1024
+_METADATA_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _PAGE = 200
 _ITEMS = 10_000
 _BEGINNINGS = 3
@@ -72,6 +73,12 @@ class Api:
     def read(self, resource: Resource, kind: str) -> dict[str, Any]:
         """One object, which must be of this kind."""
         return _of_kind(self._json("GET", "get", resource), kind, resource)
+
+    def metadata(self, resource: Resource) -> dict[str, Any]:
+        """One object without its content: of a Secret nothing else is ever asked for."""
+        headers = {"accept": _METADATA_ONLY}
+        found = self._json("GET", "get", resource, headers=headers)
+        return _of_kind(found, "PartialObjectMetadata", resource)
 
     def listed(
         self, resource: Resource, kind: str, params: Mapping[str, str] | None = None

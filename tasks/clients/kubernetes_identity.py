@@ -57,17 +57,28 @@ class Access:
         return header
 
 
+def is_configured(cluster: KubernetesSettings) -> bool:
+    """Whether a cluster is named, or we run in one.
+
+    A kubeconfig in a home directory is somebody's own: whose cluster it names, nobody said.
+    """
+    return cluster.config_file is not None or _IN_CLUSTER in os.environ
+
+
 def _configuration(cluster: KubernetesSettings, identity: Identity) -> "Configuration":
+    if not is_configured(cluster):
+        raise BadInput(
+            "expected a Kubernetes configuration, found none: set RUNBOOK_KUBERNETES__CONFIG_FILE"
+        )
     from kubernetes import client, config  # noqa: PLC0415  a third of a second, only when needed
 
     found = client.Configuration()
     try:
-        if cluster.config_file is None and _IN_CLUSTER in os.environ:
+        if cluster.config_file is None:
             _load_token(cluster, identity, found)
         else:
-            file = None if cluster.config_file is None else str(cluster.config_file)
             config.load_kube_config(  # type: ignore[no-untyped-call]  # as all of that package
-                file,
+                str(cluster.config_file),
                 _context(cluster, identity) or None,
                 client_configuration=found,
                 persist_config=False,

@@ -49,20 +49,26 @@ def pod(api: Api, name: str) -> PodState:
 
 
 def log(
-    api: Api, pod_name: str, container: str, *, lines: int, previous: bool = False
+    api: Api,
+    pod_name: str,
+    container: str,
+    *,
+    lines: int,
+    previous: bool = False,
+    limit: int = _LOG_BYTES,
 ) -> ContainerLog:
-    """At most so many last lines, and at most a megabyte.
+    """At most so many last lines, and of them at most `limit` bytes, the first ones.
 
     A container that has not begun, or has no process before this one, is an answer (`absent`).
     """
     wanted = {
         "container": container,
         "tailLines": str(lines),
-        "limitBytes": str(_LOG_BYTES),
+        "limitBytes": str(limit),
         "timestamps": "true",
     } | ({"previous": "true"} if previous else {})
     try:
-        body = api.text(api.here("pods", pod_name, part="log"), wanted, _LOG_BYTES)
+        body = api.text(api.here("pods", pod_name, part="log"), wanted, limit)
     except (Rejected, NotFound) as error:
         return ContainerLog(pod_name, container, previous, "", str(error))
     return ContainerLog(pod_name, container, previous, body.decode("utf-8", "replace"))

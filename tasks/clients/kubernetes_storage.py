@@ -3,6 +3,7 @@
 from tasks.clients.kubernetes_api import Api, PatchType, guarded
 from tasks.clients.kubernetes_refusals import Resource
 from tasks.clients.kubernetes_workloads import read
+from tasks.domain.pod_volumes import Mount, read_mounts
 from tasks.domain.storage import Claim, StorageClass, read_claim, read_storage_class
 
 _CLAIMS = "persistentvolumeclaims"
@@ -12,6 +13,12 @@ def claims(api: Api) -> list[Claim]:
     """All of the namespace."""
     found = api.listed(api.here(_CLAIMS), "PersistentVolumeClaimList")
     return [read(each, read_claim) for each in found.items]
+
+
+def mounts(api: Api, pod: str, container: str = "") -> tuple[Mount, ...]:
+    """What is mounted where in a container of a pod (without a name: in its first one)."""
+    found = api.read(api.here("pods", pod), "Pod")
+    return read(found, lambda value: read_mounts(value, container))
 
 
 def storage_class(api: Api, name: str) -> StorageClass:

@@ -69,9 +69,9 @@ def replica_sets(api: Api, owner: Deployment | None = None) -> list[ReplicaSet]:
     return [read(each, read_replica_set) for each in found.items]
 
 
-def controller_revisions(api: Api, owner: StatefulSet) -> list[ControllerRevision]:
-    """Those that match a StatefulSet's selector."""
-    params = {"labelSelector": owner.selector.query}
+def controller_revisions(api: Api, owner: StatefulSet | None = None) -> list[ControllerRevision]:
+    """Those that match a StatefulSet's selector; without an owner, all of the namespace."""
+    params = {"labelSelector": owner.selector.query} if owner else {}
     found = api.listed(
         api.here("controllerrevisions", group=APPS), "ControllerRevisionList", params
     )

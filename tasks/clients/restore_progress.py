@@ -12,8 +12,10 @@ from pathlib import Path
 
 from tasks.clients.warden import family
 
+LOOK_SECONDS = 0.5
+"""Between two looks at what has been read."""
+
 _DATA_SHARE = 0.7  # of the time; the rest is indexes and constraints
-_LOOK_SECONDS = 0.5
 _ENTRY = re.compile(r"^\d+; \d+ \d+ ([A-Z][A-Z ]*[A-Z]) ")
 _DONE = re.compile(r"pg_restore: (?:finished item \d+ |creating )([A-Z][A-Z ]*[A-Z]) ")
 _LATE = frozenset({"CONSTRAINT", "FK CONSTRAINT", "CHECK CONSTRAINT", "INDEX"})
@@ -39,7 +41,7 @@ class Progress:
     def share(self, pid: int) -> float | None:
         """From 0 to 1 for the pg_restore below that process id; None when asked too soon again."""
         now = time.monotonic()
-        if now - self._looked < _LOOK_SECONDS:
+        if now - self._looked < LOOK_SECONDS:
             return None
         self._looked = now
         for each in family(pid):

@@ -6,6 +6,7 @@ no remedy here, and its summary says why.
 """
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from tasks.domain.causes import Cause, Confidence, ranked
 from tasks.domain.connection_causes import connection_causes
@@ -13,7 +14,6 @@ from tasks.domain.database_limits import GIB, Limits
 from tasks.domain.database_readings import (
     Backups,
     DatabaseReadings,
-    Disk,
     Replication,
     Server,
     Session,
@@ -26,24 +26,33 @@ from tasks.domain.observation import Health
 from tasks.domain.session_remedies import ending_of
 from tasks.domain.severity import Assessment, Severity
 from tasks.domain.signals import Why
+from tasks.domain.storage_causes import storage_causes
+from tasks.domain.unreachable_causes import (
+    contradicted_causes,
+    has_no_room,
+    unreachable_causes,
+)
 
 COMPONENT = "database"
 _NAMED = 10
-_HOUR = 3600.0
-_USERS_WAIT = frozenset({"db.unreachable", "db.connections-exhausted", "db.lock-storm"})
+_USERS_WAIT = frozenset(
+    {
+        "db.unreachable",
+        "db.unreachable-from-outside",
+        "db.starting",
+        "db.connections-exhausted",
+        "db.lock-storm",
+    }
+)
 
 
 def diagnose(seen: DatabaseReadings, target: str, limits: Limits) -> tuple[Cause, ...]:
     """Every cause that the look shows, the surest first. `target`: what a remedy would change."""
     if seen.unreachable:
-        return (
-            Cause(
-                "db.unreachable",
-                COMPONENT,
-                Confidence.PROVEN,
-                f"PostgreSQL does not answer, not even in a reserved slot: {seen.unreachable}",
-            ),
-        )
+        room = storage_causes(seen, target, limits)
+        if not has_no_room(known(seen.disk)):  # then it is not why nothing answers
+            room = (replace(each, confidence=Confidence.POSSIBLE, remedy=None) for each in room)
+        return ranked((*unreachable_causes(seen, target), *room))
     sessions = known(seen.sessions) or ()
     tree = lock_tree(sessions, seen.at)
     return ranked(
@@ -52,13 +61,14 @@ def diagnose(seen: DatabaseReadings, target: str, limits: Limits) -> tuple[Cause
             *connection_causes(seen, tree, target, limits),
             *_slow(seen, sessions, tree, target, limits),
             *_prepared(seen, limits),
-            *_disk(seen, limits),
+            *storage_causes(seen, target, limits),
             *_replication(seen, limits),
             *_archiver(seen),
             *_checkpoints(seen, limits),
             *_wraparound(seen, limits),
             *_bloat(seen, limits),
             *_backups(known(seen.backups)),
+            *contradicted_causes(seen),
         )
     )
 
@@ -140,36 +150,6 @@ def _prepared(seen: DatabaseReadings, limits: Limits) -> Iterable[Cause]:
             f"{oldest.gid} of {oldest.owner} in {oldest.database}",
             {"gids": [each.gid for each in old[:_NAMED]]},
         )
-
-
-def _disk(seen: DatabaseReadings, limits: Limits) -> Iterable[Cause]:
-    disk = known(seen.disk)
-    if disk is None or not disk.samples:
-        return
-    left, growth = disk.seconds_to_full, disk.growth or 0.0
-    evidence = {
-        "used": disk.used,
-        "capacity": disk.capacity,
-        "bytes_per_second": round(growth),
-        "seconds_to_full": None if left is None else round(left),
-    }
-    said = _disk_said(disk, growth, left)
-    if disk.capacity is not None and (
-        disk.used >= disk.capacity * limits.full_share
-        or (left is not None and left <= limits.full_within_seconds)
-    ):
-        yield Cause("db.disk-filling", COMPONENT, Confidence.PROVEN, said, evidence)
-    elif disk.capacity is None and growth >= limits.growth_per_second:
-        yield Cause("db.disk-filling", COMPONENT, Confidence.POSSIBLE, said, evidence)
-
-
-def _disk_said(disk: Disk, growth: float, left: float | None) -> str:
-    used = f"{disk.used / GIB:.1f} GiB in use"
-    if disk.capacity:
-        used += f" of {disk.capacity / GIB:.1f} ({disk.used / disk.capacity:.0%})"
-    rate = f"growing by {growth * _HOUR / GIB:.2f} GiB an hour"
-    end = f", full in {left / _HOUR:.1f} h at this rate" if left is not None else ""
-    return f"{used}, {rate}{end}"
 
 
 def _replication(seen: DatabaseReadings, limits: Limits) -> Iterable[Cause]:

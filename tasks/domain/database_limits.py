@@ -11,6 +11,8 @@ class Limits:
 
     `relief_share` and `relief_at_most`: of a leaking role's sessions at most this share, and never
     more than this number, are ended at once; `relief_keeps` of them stay whatever happens.
+    A disk fills that is `full_share` full, or will be whole `full_within_seconds` by a growth that
+    was watched for `watched_seconds`; by a shorter look it may, within `full_soon_seconds`.
     """
 
     lock_wait_seconds: float = 10.0
@@ -20,10 +22,12 @@ class Limits:
     relief_share: float = 0.8
     relief_at_most: int = 100
     relief_keeps: int = 5
-
-    crowded_share: float = 0.9
     full_share: float = 0.85
     full_within_seconds: float = 86_400.0
+
+    crowded_share: float = 0.9
+    watched_seconds: float = 600.0
+    full_soon_seconds: float = 3600.0
     growth_per_second: float = GIB / 600
     lag_bytes: int = GIB
     retained_bytes: int = 5 * GIB

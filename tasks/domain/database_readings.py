@@ -10,7 +10,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
+from tasks.domain.inside import NOT_ASKED, Inside
+from tasks.domain.instance_restart import Instance
 from tasks.domain.observation import Health
+from tasks.domain.storage_plan import Storage
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,14 +23,17 @@ class Unread:
     reason: str
 
 
+BACKUP_APPLICATIONS = ("pg_dump", "pg_dumpall", "pg_basebackup", "pgbackrest", "barman", "wal-g")
+"""What the usual backup programs call themselves. Who lies about it is left alone: no harm."""
+
 OURS = "our own session"
 """Why the session that looks may not be signalled."""
 
 _Part = TypeVar("_Part")
 
 
-def known(part: _Part | Unread) -> _Part | None:
-    """The part, or None where it could not be read."""
+def known(part: _Part | Unread | None) -> _Part | None:
+    """The part, or None where it could not be read, or was not needed."""
     return None if isinstance(part, Unread) else part
 
 
@@ -209,17 +215,29 @@ class DiskSample:
 
 
 @dataclass(frozen=True, slots=True)
+class Trend:
+    """How fast a file system fills, as its monitoring has seen it for `seconds`."""
+
+    bytes_per_second: float
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Disk:
-    """How full it is. `capacity` is known only from inside the pod; samples are in time's order."""
+    """How full it is. `capacity` is known only from inside the pod; samples are in time's order.
+
+    `trend`: where monitoring has one; it is worth more than two looks a second apart.
+    """
 
     samples: tuple[DiskSample, ...]
     capacity: int | None = None
+    trend: Trend | None = None
 
     def within(self, used: int, free: int) -> "Disk":
         """The same growth, on the file system of which the pod says what is used and free."""
         other = used - self.used
         samples = tuple(replace(each, used=each.used + other) for each in self.samples)
-        return Disk(samples, used + free)
+        return replace(self, samples=samples, capacity=used + free)
 
     @property
     def used(self) -> int:
@@ -228,12 +246,21 @@ class Disk:
 
     @property
     def growth(self) -> float | None:
-        """Bytes a second between the first and the last look; None when there is one look only."""
-        if len(self.samples) < 2:  # noqa: PLR2004  a rate needs two
-            return None
-        first, last = self.samples[0], self.samples[-1]
-        seconds = (last.at - first.at).total_seconds()
-        return (last.used - first.used) / seconds if seconds > 0 else None
+        """Bytes a second, by the trend or between the looks; None when there is one look only."""
+        if self.trend is not None:
+            return self.trend.bytes_per_second
+        seconds = self._looked_for
+        return (self.samples[-1].used - self.samples[0].used) / seconds if seconds > 0 else None
+
+    @property
+    def watched_seconds(self) -> float:
+        """Over how long the growth was seen."""
+        return self.trend.seconds if self.trend is not None else self._looked_for
+
+    @property
+    def _looked_for(self) -> float:
+        first, last = (self.samples[0], self.samples[-1]) if self.samples else (None, None)
+        return (last.at - first.at).total_seconds() if first and last else 0.0
 
     @property
     def seconds_to_full(self) -> float | None:
@@ -257,6 +284,8 @@ class DatabaseReadings:
     """One look at a server. `unreachable` says why there is nothing but that.
 
     `refused_for_slots`: the reader found no free connection, and a reserved one was used.
+    `inside`: what the server says in its pod.
+    `instance`, `storage`: the pod and the claim, looked at when one of them may have to be changed.
     """
 
     at: datetime
@@ -273,12 +302,15 @@ class DatabaseReadings:
     tables: tuple[Table, ...] | Unread = Unread("not looked at")
     disk: Disk | Unread = Unread("not looked at")
     backups: Backups | Unread = Unread("not looked at")
+    inside: Inside = NOT_ASKED
+    instance: Instance | Unread | None = None
+    storage: Storage | Unread | None = None
 
     def unread(self) -> Mapping[str, str]:
         """Parts that could not be read, with the reason."""
         parts = (
             *("server", "databases", "sessions", "prepared", "statements", "replication"),
-            *("archiver", "checkpoints", "tables", "disk", "backups"),
+            *("archiver", "checkpoints", "tables", "disk", "backups", "instance", "storage"),
         )
         found = {name: getattr(self, name) for name in parts}
         return {name: part.reason for name, part in found.items() if isinstance(part, Unread)}

@@ -41,6 +41,10 @@ class FactKind(StrEnum):
         "evidence sealed"  # scope, items [{name,key,sha256,size,locked_until}], bucket
     )
     TARGET_CHOSEN = "target chosen"  # target (Target.as_json), reason; the actor is a person
+    # also workload (deployment/NAME) and holder (of the revision that was named, or empty)
+    ROLLBACK_ASKED = "rollback asked"  # reason; the actor is a person
+    # also part and replicas, when wanted is "scale"
+    CHANGE_ASKED = "change asked"  # wanted (Wanted), reason; the actor is a person
     PLAN_PROPOSED = "plan proposed"  # plan (Plan.as_json), hash, expires_at
     DRY_RUN = "dry run"  # hash, lines [str]
     PLAN_DECIDED = (

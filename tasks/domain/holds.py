@@ -91,6 +91,15 @@ def database_target(database: str) -> str:
     return f"database/{database}"
 
 
+def workload_target(kind: str, name: str) -> str:
+    """A workload of the patient's namespace, written as kubectl does: `deployment/celery-workers`.
+
+    Whatever changes it (scale, roll back, restart) takes this one name, so that they exclude each
+    other.
+    """
+    return f"{kind.lower()}/{name}"
+
+
 def is_scope(text: str) -> bool:
     """Whether it is `*` or up to five names with slashes between."""
     return text == EVERYTHING or _SCOPE.fullmatch(text) is not None

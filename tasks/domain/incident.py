@@ -12,11 +12,13 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from tasks.domain.change_wish import ChangeWish, Wanted
 from tasks.domain.errors import BadInput
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.holds import Glass, Hold, broken_glass, standing_holds
 from tasks.domain.plan import Plan
 from tasks.domain.recovery_target import Target
+from tasks.domain.rollback_wish import RollbackWish
 from tasks.domain.routes import Remedy
 from tasks.domain.severity import Severity
 
@@ -77,6 +79,8 @@ class Incident:
     evidence: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     target: Target | None = None
     target_by: str = ""
+    rollback: RollbackWish | None = None
+    wish: ChangeWish | None = None
     plan: Plan | None = None
     plan_hash: str = ""
     decisions: list[Decision] = field(default_factory=list)
@@ -144,8 +148,9 @@ class Incident:
 
     @property
     def asked_by(self) -> tuple[str, ...]:
-        """Who may not approve the plan: who opened the incident, and who chose the target."""
-        return tuple(name for name in (self.opened_by, self.target_by) if name)
+        """Who may not approve the plan: who opened the incident, or said where it leads."""
+        wishes = [each.by for each in (self.rollback, self.wish) if each is not None]
+        return tuple(name for name in (self.opened_by, self.target_by, *wishes) if name)
 
     def approvers(self) -> set[str]:
         """Who has approved the standing plan in time: persons, and none who asked for it."""
@@ -242,6 +247,21 @@ def _targeted(state: Incident, fact: Fact) -> None:
     state.target_by = fact.actor
 
 
+def _asked_back(state: Incident, fact: Fact) -> None:
+    if fact.actor == RUNBOOK:
+        raise BadInput("expected a person who asks for a rollback, found the runbook")
+    state.rollback = RollbackWish(_key(fact, "workload"), _words(fact, "holder"), fact.actor)
+
+
+def _asked_to_change(state: Incident, fact: Fact) -> None:
+    if fact.actor == RUNBOOK:
+        raise BadInput("expected a person who asks for a change, found the runbook")
+    wanted, replicas = _key(fact, "wanted"), fact.data.get("replicas", 0)
+    if wanted not in set(Wanted) or type(replicas) is not int or replicas < 0:
+        raise BadInput(f"expected a change of {', '.join(Wanted)}, found {wanted[:40]!r}")
+    state.wish = ChangeWish(Wanted(wanted), fact.actor, _words(fact, "part"), replicas)
+
+
 def _planned(state: Incident, fact: Fact) -> None:
     state.plan, state.plan_hash, state.steps, state.begun = None, "", {}, set()
     plan = Plan.from_json(fact.data.get("plan"))
@@ -298,6 +318,8 @@ _APPLY: Mapping[FactKind, Callable[[Incident, Fact], object]] = {
         {_key(fact, "scope"): fact.data}
     ),
     FactKind.TARGET_CHOSEN: _targeted,
+    FactKind.ROLLBACK_ASKED: _asked_back,
+    FactKind.CHANGE_ASKED: _asked_to_change,
     FactKind.PLAN_PROPOSED: _planned,
     FactKind.PLAN_DECIDED: _decided,
     FactKind.STEP_STARTED: lambda state, fact: state.begun.add(_key(fact, "step")),

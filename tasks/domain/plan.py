@@ -91,6 +91,14 @@ class Plan:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A plan with its dry run: what looking without touching has shown, line by line."""
+
+    plan: Plan
+    dry_run: list[str]
+
+
 def _step(value: object) -> PlanStep:
     step = _field({"step of a plan": value}, "step of a plan", dict)
     return PlanStep(

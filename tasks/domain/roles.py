@@ -72,6 +72,14 @@ def deciders(procedure: str) -> frozenset[Role]:
     return frozenset({Role.APPROVER})
 
 
+def decided_as(incident: str, plan: str) -> str:
+    """The procedure by which a plan is decided, of those of its incident and of the plan itself.
+
+    A plan about personal data is the privacy officer's, whatever alert its incident began with.
+    """
+    return plan if plan.startswith(_PRIVACY) else incident
+
+
 def may(role: Role, act: Act, procedure: str = "") -> bool:
     """Whether the role allows the act; for DECIDE, on plans of this procedure."""
     if act not in ACTS[role]:

@@ -25,6 +25,9 @@ class Why(StrEnum):
     UNKNOWN_REVISION = "unknown-revision"
     AMBIGUOUS = "ambiguous"
     NO_EVIDENCE = "no-evidence"
+    ALREADY_THERE = "already-there"
+    BY_HAND = "by-hand"
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,14 @@ PROCEDURES = frozenset(
         "api_service",
         "audit_trail",
         "breach",
+        "cache",
         "database",
         "database_recovery",
+        "emergency",
         "privacy_engine",
         "privacy_incident",
+        "rollback",
+        "scaling",
         TRIAGE,
     }
 )

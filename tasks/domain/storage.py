@@ -8,6 +8,9 @@ from tasks.domain.pod_reading import read_conditions
 from tasks.domain.pods import Condition
 from tasks.domain.quantities import whole
 
+RESIZE_PENDING = "FileSystemResizePending"
+"""Condition of a claim whose volume has grown and whose file system waits for its pod."""
+
 
 @dataclass(frozen=True, slots=True)
 class Claim:
@@ -20,6 +23,13 @@ class Claim:
     requested: int
     capacity: int
     conditions: tuple[Condition, ...]
+
+    @property
+    def waits_for_pod(self) -> bool:
+        """Whether the volume is larger already and only a new pod can use it."""
+        return self.capacity < self.requested and any(
+            each.type == RESIZE_PENDING and each.status == "True" for each in self.conditions
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,8 @@ SECTION = {
     FactKind.GLASS_BROKEN: "response",
     FactKind.EVIDENCE_SEALED: "evidence",
     FactKind.TARGET_CHOSEN: "response",
+    FactKind.ROLLBACK_ASKED: "response",
+    FactKind.CHANGE_ASKED: "response",
     FactKind.PLAN_PROPOSED: "response",
     FactKind.DRY_RUN: "response",
     FactKind.PLAN_DECIDED: "response",
@@ -138,6 +140,13 @@ _TOLD: Mapping[FactKind, Callable[[Mapping[str, Any]], str]] = {
     FactKind.EVIDENCE_SEALED: _evidence,
     FactKind.TARGET_CHOSEN: lambda data: (
         f"restore to {text(mapping(data.get('target')), 'target')}: {text(data, 'reason')}"
+    ),
+    FactKind.ROLLBACK_ASKED: lambda data: (
+        f"roll back {text(data, 'workload')} to {text(data, 'holder', '') or 'what was healthy'}: "
+        f"{text(data, 'reason')}"
+    ),
+    FactKind.CHANGE_ASKED: lambda data: (
+        f"{text(data, 'wanted')} {text(data, 'part', '')}: {text(data, 'reason')}"
     ),
     FactKind.PLAN_PROPOSED: _planned,
     FactKind.DRY_RUN: _dry_run,

@@ -24,6 +24,7 @@ from tasks.domain.workloads import (
     Scale,
     StatefulSet,
     Template,
+    TemplateWriter,
 )
 
 REVISION = "deployment.kubernetes.io/revision"
@@ -35,6 +36,8 @@ _CONTAINERS = 64
 _NUMBER = re.compile("[0-9]{1,18}")
 _NUMBERS = re.compile("[0-9]{1,18}(?:,[0-9]{1,18}){0,999}")
 _CAUSE = 200
+_MANAGER = 128
+_MANAGERS = 256
 
 
 def read_deployment(value: object) -> Deployment:
@@ -64,6 +67,7 @@ def read_deployment(value: object) -> Deployment:
         annotations=annotations,
         conditions=read_conditions(status),
         progress_deadline_seconds=spec.number("progressDeadlineSeconds", 600),
+        writers=_writers(metadata),
     )
 
 
@@ -92,6 +96,7 @@ def read_stateful_set(value: object) -> StatefulSet:
         partition=rolling.number("partition") if rolling.has("partition") else None,
         selector=read_selector(spec),
         template=read_template(spec),
+        writers=_writers(metadata),
     )
 
 
@@ -215,6 +220,15 @@ def read_scale(value: object) -> Scale:
 
 def _cause(metadata: Fields) -> str:
     return metadata.within("annotations").text(CHANGE_CAUSE, _CAUSE)
+
+
+def _writers(metadata: Fields) -> tuple[TemplateWriter, ...]:
+    """By managedFields; the API keeps no person's name, only that of the program."""
+    return tuple(
+        TemplateWriter(each.text("manager", _MANAGER), each.moment("time"))
+        for each in metadata.each("managedFields", _MANAGERS)
+        if each.within("fieldsV1").within("f:spec").has("f:template")
+    )
 
 
 def _revision(annotations: Mapping[str, str]) -> int | None:

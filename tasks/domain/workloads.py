@@ -52,6 +52,7 @@ __all__ = [
     "Stage",
     "StatefulSet",
     "Template",
+    "TemplateWriter",
     "Usage",
 ]
 
@@ -93,6 +94,14 @@ class Template:
 
 
 @dataclass(frozen=True, slots=True)
+class TemplateWriter:
+    """A program that wrote fields of a pod template, by managedFields, and when it last did."""
+
+    name: str
+    at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Deployment:
     """`replicas` is what is wanted, `current` what exists, old ones included."""
 
@@ -116,6 +125,7 @@ class Deployment:
     annotations: Mapping[str, str]
     conditions: tuple[Condition, ...]
     progress_deadline_seconds: int
+    writers: tuple[TemplateWriter, ...] = ()
 
     def condition(self, kind: str) -> Condition | None:
         """The condition of this type."""
@@ -143,6 +153,7 @@ class StatefulSet:
     partition: int | None
     selector: Selector
     template: Template
+    writers: tuple[TemplateWriter, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

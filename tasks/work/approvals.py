@@ -11,7 +11,7 @@ from tasks.domain.errors import BadInput, NotApproved, PlanStale
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident, Stage
 from tasks.domain.names import appearance, is_same_person
-from tasks.domain.roles import Act, deciders, may
+from tasks.domain.roles import Act, decided_as, deciders, may
 from tasks.work import incidents, journal
 from tasks.work.people import Person
 
@@ -81,8 +81,9 @@ def _check(state: Incident, plan_hash: str, decision: str, person: Person) -> bo
     """Whether the person has approved this plan before. Raises as `decide`."""
     if state.plan is None:
         raise NoPlan(f"expected an incident with a plan, found none for {state.id[:80]!r}")
-    if not may(person.role, Act.DECIDE, state.procedure):
-        roles = " or ".join(sorted(deciders(state.procedure)))
+    procedure = decided_as(state.procedure, state.plan.procedure)
+    if not may(person.role, Act.DECIDE, procedure):
+        roles = " or ".join(sorted(deciders(procedure)))
         raise NotApproved(f"expected {roles}, found {person.name} with role {person.role}")
     if state.plan_hash != plan_hash:
         raise PlanStale(

@@ -14,6 +14,10 @@ from tasks.domain.errors import BadInput
 from tasks.domain.facts import FactKind
 from tasks.domain.observation import Health, Observation
 from tasks.work import journal
+from tasks.work.at_once import within
+
+GRACE = 0.2
+"""Seconds for a probe to say itself what did not answer in time: it knows more than we do."""
 
 _SUMMARY_LIMIT = 300
 
@@ -27,11 +31,21 @@ class Seen:
     evidence: dict[str, Any] = field(default_factory=dict)
 
 
-def observe(incident: str, step: str, component: str, probe: Callable[[], Seen]) -> Observation:
-    """Run `probe` and journal what it saw: the first time, for one incident, is what counts."""
+def observe(
+    incident: str,
+    step: str,
+    component: str,
+    probe: Callable[[], Seen],
+    seconds: float | None = None,
+) -> Observation:
+    """Run `probe` and journal what it saw: the first time, for one incident, is what counts.
+
+    `seconds` is the probe's own time-out; shortly after it nobody waits any more, wherever the
+    probe stands still.
+    """
     began = time.monotonic()
     try:
-        seen = probe()
+        seen = probe() if seconds is None else within(seconds + GRACE, probe)
     except (Transient, NotFound) as error:
         seen = Seen(Health.FAILED, str(error))
     except ClientError as error:

@@ -6,6 +6,7 @@ gone, or does no longer what it was to be ended for, and gets no second signal.
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,25 +17,34 @@ from psycopg.rows import TupleRow
 from tasks.clients import database_signals, postgres
 from tasks.clients.database_activity import Look, read_activity
 from tasks.clients.database_session_sql import Protection
-from tasks.clients.errors import ClientError
-from tasks.clients.pod_disk import file_system
 from tasks.clients.pod_exec import Pod
-from tasks.domain.alertmanager import clean
 from tasks.domain.causes import Cause
 from tasks.domain.database_diagnosis import diagnose
-from tasks.domain.database_limits import Limits
-from tasks.domain.database_plan import counted, planned_sessions, serious
-from tasks.domain.database_readings import DatabaseReadings, Unread, known
+from tasks.domain.database_limits import GIB, Limits
+from tasks.domain.database_plan import (
+    counted,
+    fits,
+    is_about_sessions,
+    planned_claim,
+    planned_instance,
+    planned_sessions,
+)
+from tasks.domain.database_readings import DatabaseReadings
+from tasks.domain.errors import BadInput
 from tasks.domain.incident import Incident
+from tasks.domain.mending import serious
 from tasks.domain.plan import Plan
 from tasks.domain.session_remedies import CANCEL
 from tasks.domain.signals import Answer, SessionKey, Verdict, Why
-from tasks.settings import KubernetesSettings, Settings
+from tasks.domain.storage_plan import StoragePolicy
+from tasks.settings import Settings
+from tasks.work import stateful_restart, storage_growth
+from tasks.work.database_surroundings import Surroundings, inside_says, look_around
 
 _POLL_SECONDS = 0.1
 _LOOK_AGAIN_SECONDS = 0.5
 _END_SECONDS = 10.0
-_REASON_LIMIT = 200
+_HOUR = 3600.0
 
 Fence = Callable[[], None]
 Answers = list[tuple[SessionKey, Answer]]
@@ -50,8 +60,9 @@ class Site:
     target: str
     cancel_seconds: float = 3.0
     verify_seconds: float = 10.0
-    cluster: KubernetesSettings = field(default_factory=KubernetesSettings)
-    pod: Pod | None = None
+    around: Surroundings | None = None
+    grow_seconds: float = 120.0
+    restart_seconds: float = 120.0
 
     @property
     def protection(self) -> Protection:
@@ -61,7 +72,7 @@ class Site:
 
 def site_of(settings: Settings, target: str) -> Site:
     """The site, from the settings; the roles of our own logins are protected."""
-    database, care = settings.database, settings.database_care
+    database, care, storage = settings.database, settings.database_care, settings.storage_care
     reader = database.reader_dsn.get_secret_value()
     recovery = database.recovery_dsn.get_secret_value()
     ours = (postgres.role_in(dsn) for dsn in (reader, recovery))
@@ -80,26 +91,42 @@ def site_of(settings: Settings, target: str) -> Site:
             idle_seconds=care.idle_seconds,
             relief_share=care.relief_share,
             relief_at_most=care.relief_at_most,
+            full_share=storage.full_share,
+            full_within_seconds=storage.full_within_hours * _HOUR,
         ),
         target=target,
         cancel_seconds=care.cancel_seconds,
         verify_seconds=care.verify_seconds,
+        around=_around(settings) if database.pod else None,
+        grow_seconds=storage.grow_seconds,
+        restart_seconds=care.restart_seconds,
+    )
+
+
+def _around(settings: Settings) -> Surroundings:
+    database, storage = settings.database, settings.storage_care
+    return Surroundings(
         cluster=settings.kubernetes,
-        pod=Pod.parse(database.pod) if database.pod else None,
+        metrics=settings.metrics,
+        pod=Pod.parse(database.pod),
+        backups=database.pod_directory,
+        policy=StoragePolicy(
+            factor=storage.factor,
+            step=round(storage.step_gib * GIB),
+            most=round(storage.most_gib * GIB),
+            within_seconds=storage.full_within_hours * _HOUR,
+        ),
     )
 
 
 def looked_at(site: Site) -> DatabaseReadings:
-    """Everything that can be read of the server now, from outside and of its disk in its pod."""
-    seen = read_activity(site.look)
-    server, disk = known(seen.server), known(seen.disk)
-    if site.pod is None or server is None or disk is None or not server.data_directory:
-        return seen
-    try:
-        found = file_system(site.cluster, site.pod, server.data_directory)
-    except ClientError as error:
-        return replace(seen, disk=Unread(clean(f"df in the pod: {error}", _REASON_LIMIT)))
-    return replace(seen, disk=disk.within(found.used, found.free))
+    """Everything that can be read of the server now, from outside and around its pod."""
+    if site.around is None:
+        return read_activity(site.look)
+    with ThreadPoolExecutor(1) as beside:  # a server that hangs costs one time-out, not two
+        inside = beside.submit(inside_says, site.around)
+        seen = replace(read_activity(site.look), inside=inside.result())
+    return look_around(site.around, seen, site.limits)
 
 
 def would_answer(site: Site, keys: Sequence[SessionKey], why: Why) -> Answers:
@@ -115,9 +142,11 @@ def planned_state(site: Site, incident: Incident) -> dict[str, Any]:
     run that died has changed what it found, and each signal looks for itself.
     """
     plan = incident.plan
-    why, keys = planned_sessions(plan)
     if plan is not None and incident.begun:
         return dict(plan.observed)
+    if not is_about_sessions(plan):
+        return fits(plan, diagnose(looked_at(site), site.target, site.limits))
+    why, keys = planned_sessions(plan)
     answers = would_answer(site, keys, why)
     if plan is not None and _signalled(answers):
         return dict(plan.observed)
@@ -131,6 +160,24 @@ def carried_out(
     why, keys = planned_sessions(plan)
     act = cancel if step == CANCEL else terminate
     return act(site, keys, why, fence)
+
+
+def enlarge_storage(site: Site, plan: Plan | None, fence: Fence) -> tuple[str, dict[str, Any]]:
+    """Give the planned claim more room, and watch it grow."""
+    around, key = _pod_of(site), planned_claim(plan)
+    return storage_growth.enlarge(around.cluster, around.pod, key, fence, site.grow_seconds)
+
+
+def restart(site: Site, plan: Plan | None, fence: Fence) -> tuple[str, dict[str, Any]]:
+    """End the planned pod, and wait for its successor."""
+    around, key = _pod_of(site), planned_instance(plan)
+    return stateful_restart.restart(around.cluster, around.pod, key, fence, site.restart_seconds)
+
+
+def _pod_of(site: Site) -> Surroundings:
+    if site.around is None:
+        raise BadInput("expected the database's pod, found none: set RUNBOOK_DATABASE__POD")
+    return site.around
 
 
 def cancel(

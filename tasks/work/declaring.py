@@ -1,9 +1,10 @@
 """Incidents that no alert brought: a person declares one, or joins the one that is open."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -86,14 +87,21 @@ def grade(speaker: Floor, severity: Severity, reason: str) -> Fact:
     return fact
 
 
-def open_in(connection: Connection[TupleRow], person: Person, declared: Declaration) -> Floor:
+def open_in(
+    connection: Connection[TupleRow],
+    person: Person,
+    declared: Declaration,
+    more: Mapping[str, Any] | None = None,
+) -> Floor:
     """Open it inside the caller's transaction, of what is fit to be kept; the floor.
 
-    On the terms of the policy's route, but for one: only a person ends what a person saw.
+    On the terms of the policy's route, but for one (only a person ends what a person saw) and
+    for `more`, which are the caller's.
     """
     policy = routing.current()
     route = _route_of(declared, policy)
     terms = terms_of(route, policy.digest) | {"closes_on_resolve": False} if route else {}
+    terms |= more or {}
     incident = incidents.open_in(
         connection,
         declared.title,

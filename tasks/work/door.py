@@ -11,8 +11,8 @@ beginning, and one that is recorded after it finds it begun.
 """
 
 import json
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -24,7 +24,7 @@ from tasks.domain.facts import FactKind
 from tasks.domain.holds import Hold
 from tasks.domain.incident import Incident, Stage
 from tasks.settings import settings
-from tasks.work import journal, locks, responder
+from tasks.work import journal, locks, responder, shut_downs
 
 Result = dict[str, Any]
 
@@ -38,6 +38,17 @@ class Passage:
     target: str
     lock: locks.Lock
     evidence_holds: Callable[[Hold], bool]
+    others: tuple[locks.Lock, ...] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Every name by which what is changed is held and locked."""
+        return (self.target, *(each.target for each in self.others))
+
+    def fence(self) -> None:
+        """Prove, before a change, that nobody took it over, under any of its names."""
+        for each in (self.lock, *self.others):
+            each.fence()
 
     def carry_out(
         self, step: str, act: Callable[[Callable[[], None]], tuple[str, Result]]
@@ -53,8 +64,8 @@ class Passage:
             return dict(done["result"])
         self._begin(step)
         try:
-            self.lock.fence()
-            summary, result = act(self.lock.fence)
+            self.fence()
+            summary, result = act(self.fence)
         except RunbookError as error:
             failure = {"step": step, "target": self.target, "error": str(error)[:2000]}
             journal.append(self.incident, FactKind.STEP_FAILED, failure)
@@ -71,7 +82,7 @@ class Passage:
         """Record that the step begins, if every rule still allows it."""
         begun = False
         while not begun:  # the store is asked without the lock; then nothing may be new
-            passed = _check_holds(self.incident, self.target, self.evidence_holds)
+            passed = _check_holds(self.incident, self.targets, self.evidence_holds)
             begun = self._begin_under_lock(step, passed)
 
     def _begin_under_lock(self, step: str, passed: list[Hold]) -> bool:
@@ -80,9 +91,8 @@ class Passage:
         with responder.connection() as connection, connection.transaction():
             journal.lock(connection)
             facts = journal.facts_of_kinds_in(connection, holds.KINDS)
-            if any(
-                hold not in passed for hold in holds.binding(facts, self.incident, self.target, now)
-            ):
+            binding = (holds.binding(facts, self.incident, each, now) for each in self.targets)
+            if any(hold not in passed for bound in binding for hold in bound):
                 return False
             state = journal.read_in(connection, self.incident)
             _check_approval(state, now)
@@ -104,8 +114,12 @@ def opened(
     observe: Callable[[], Mapping[str, Any]],
     evidence_holds: Callable[[Hold], bool],
     wait_seconds: float = 0,
+    also: Sequence[str] = (),
 ) -> Iterator[Passage]:
     """Check every rule, take the target's lock, and let the plan's steps be carried out.
+
+    `also` are other names of what is changed, under which others hold and lock it. What was shut
+    down on purpose is changed by nothing but its start.
 
     Another incident that is at work on the target, or another run of this one, is waited for, at
     most `wait_seconds`; what it changed is then found like every other change. The lock's lease is
@@ -116,10 +130,15 @@ def opened(
     TooManyChanges or LockLost; then nothing was changed.
     """
     lease = settings().changes.lease_seconds
-    with locks.held(target, incident, lease, wait_seconds) as lock:
+    with ExitStack() as stack:
+        lock, *others = [
+            stack.enter_context(locks.held(each, incident, lease, wait_seconds))
+            for each in (target, *also)
+        ]
         now = datetime.now(UTC)
         state = journal.read(incident)  # under the lock: another run's steps are seen
-        _check_holds(incident, target, evidence_holds)
+        _check_holds(incident, (target, *also), evidence_holds)
+        _check_shut_down(state, target)
         _check_approval(state, now)
         _check_caps(state, target, now)
         _check_observed(state, observe)
@@ -129,13 +148,26 @@ def opened(
             target=target,
             lock=lock,
             evidence_holds=evidence_holds,
+            others=tuple(others),
         )
 
 
-def _check_holds(incident: str, target: str, evidence_holds: Callable[[Hold], bool]) -> list[Hold]:
+def _check_holds(
+    incident: str, targets: Sequence[str], evidence_holds: Callable[[Hold], bool]
+) -> list[Hold]:
     """The holds that bind and are satisfied, each by evidence that was looked at now."""
-    facts = journal.facts_of_kinds(holds.KINDS)
-    binding = holds.binding(facts, incident, target, datetime.now(UTC))
+    facts, now = journal.facts_of_kinds(holds.KINDS), datetime.now(UTC)
+    satisfied = []
+    for target in targets:
+        binding = holds.binding(facts, incident, target, now)
+        _check_binding(binding, target, evidence_holds)
+        satisfied += binding
+    return satisfied
+
+
+def _check_binding(
+    binding: Sequence[Hold], target: str, evidence_holds: Callable[[Hold], bool]
+) -> None:
     for hold in binding:
         if hold.by_person:
             raise Held(
@@ -152,7 +184,14 @@ def _check_holds(incident: str, target: str, evidence_holds: Callable[[Hold], bo
                 f"{target} is held by {hold.incident} and its sealed evidence is missing, "
                 "unlocked or altered in the store: nothing is changed until a person has looked"
             )
-    return binding
+
+
+def _check_shut_down(state: Incident, target: str) -> None:
+    """One person must not undo, by a remedy, what two have stopped."""
+    if state.plan is not None:
+        found = shut_downs.in_the_way(state.plan.procedure, (target,))
+        if found is not None:
+            raise Held(found.text)
 
 
 def _check_approval(state: Incident, now: datetime) -> None:

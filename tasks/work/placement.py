@@ -61,13 +61,18 @@ def terms_of(route: Route, policy: str) -> dict[str, Any]:
 
 def dpo_clock(incident: str, route: Route, now: datetime) -> Entry:
     """The fact that starts "Notify DPO within 1 hour"; once per incident."""
-    data = {
+    data = dpo_clock_of(route.title, now)
+    return Entry(incident, FactKind.CLOCK_STARTED, data, key=f"clock:{DPO_CLOCK}")
+
+
+def dpo_clock_of(why: str, now: datetime) -> dict[str, str]:
+    """What such a fact says."""
+    return {
         "clock": DPO_CLOCK,
         "due": (now + DPO_LIMIT).isoformat(),
         "recipient": "dpo",
-        "reason": f"{route.title}: notify the DPO within one hour",
+        "reason": f"{why}: notify the DPO within one hour",
     }
-    return Entry(incident, FactKind.CLOCK_STARTED, data, key=f"clock:{DPO_CLOCK}")
 
 
 class Placement:

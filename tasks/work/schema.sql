@@ -227,3 +227,14 @@ CREATE TABLE IF NOT EXISTS successes (
     work text PRIMARY KEY,
     at timestamptz NOT NULL
 );
+
+-- Revisions that were seen serving while nothing was wrong, by their holder (ReplicaSet or
+-- ControllerRevision), whose name stays: what a roll back may return to.
+CREATE TABLE IF NOT EXISTS healthy_revisions (
+    namespace text NOT NULL,
+    holder text NOT NULL,
+    workload text NOT NULL,
+    available int NOT NULL,
+    seen_at timestamptz NOT NULL,
+    PRIMARY KEY (namespace, holder)
+);

@@ -189,3 +189,5 @@ def test_the_real_one_says_what_fires_and_what_is_silenced(
     assert by_name["A"].starts_at == datetime(2026, 3, 14, 3, 0, 0, 123_000, tzinfo=UTC)
     assert by_name["A"].receivers == ("runbook",)
     assert (by_name["A"].suppressed, by_name["B"].suppressed) == (False, True)
+    (hidden,) = alertmanager.hidden(here, real.url)
+    assert str(hidden) == "B is silenced by anna until 2099-01-01 00:00 UTC: known"

@@ -15,6 +15,7 @@ from tasks.clients import kubernetes_storage as storage
 from tasks.clients import kubernetes_workloads as workloads
 from tasks.clients.errors import ClientError
 from tasks.clients.kubernetes_api import Api
+from tasks.clients.kubernetes_configuration import configuration
 from tasks.clients.kubernetes_identity import Identity
 from tasks.clients.kubernetes_watch import deployment_changes
 from tasks.domain.rollout import Undo, undo_deployment
@@ -69,7 +70,9 @@ LOOKS: dict[str, Callable[[Api], Any]] = {
     "nodes": bounds.nodes,
     "claims": storage.claims,
     "storage class": lambda api: storage.storage_class(api, "fast"),
+    "configuration": lambda api: configuration(api, {"spec": CONFIGURED}),
 }
+CONFIGURED = {"containers": [{"envFrom": [{"configMapRef": {"name": "rlhf-audit-trail-config"}}]}]}
 KINDS = {Kind.DEPLOYMENT: DEPLOYMENT, Kind.STATEFUL_SET: STATEFUL_SET}
 CHANGES: dict[str, Callable[[Api], Any]] = {
     "undo": lambda api: workloads.undo(api, Kind.DEPLOYMENT, DEPLOYMENT, undo(), dry_run=True),

@@ -9,7 +9,7 @@ import pytest
 from tasks.domain.causes import Cause, Confidence
 from tasks.domain.database_diagnosis import assess, diagnose
 from tasks.domain.database_limits import GIB, Limits
-from tasks.domain.database_plan import plan_database_remedy, to_mend, why_manual
+from tasks.domain.database_plan import plan_database_remedy, why_manual
 from tasks.domain.database_readings import (
     Archiver,
     Backups,
@@ -26,6 +26,7 @@ from tasks.domain.database_readings import (
     Unread,
 )
 from tasks.domain.errors import BadInput
+from tasks.domain.mending import to_mend
 from tasks.domain.observation import Health
 from tasks.domain.session_remedies import CANCEL, RELIEVE, TERMINATE
 from tasks.domain.severity import Severity
@@ -268,14 +269,14 @@ def test_a_disk_is_filling_by_share_by_rate_or_not(disk: Disk, expected: Confide
     assert (found.confidence if found else None) == expected
     if found:
         assert found.remedy is None
-        assert "PVC" in why_manual(found)
+        assert "a person must make room" in why_manual(found)
 
 
 def test_the_time_until_the_disk_is_full_is_said() -> None:
     disk = _disk(9, 10, capacity=20)
     assert disk.seconds_to_full == pytest.approx(10_000)
     found = only(readings(disk=disk))
-    assert "10.0 GiB in use of 20.0 (50%), growing by 3.60 GiB an hour, full in 2.8 h" in (
+    assert "10.0 GiB in use of 20.0 GiB (50%), growing by 3.60 GiB an hour, full in 2.8 h" in (
         found.summary
     )
 

@@ -100,7 +100,7 @@ def refusal(text: str) -> str:
         ("LowAnnotationRate", "rlhf", "rlhf", TRIAGE, False, ""),
         ("HumanOversightFailure", "rlhf", "rlhf", TRIAGE, False, ""),
         ("DatabaseDown", "infrastructure", "database", "database", False, "Database: down"),
-        ("RedisDown", "infrastructure", "cache", TRIAGE, False, "Cache: down"),
+        ("RedisDown", "infrastructure", "cache", "cache", False, "Cache: down"),
         ("HighMemoryUsage", "infrastructure", "api", "api_service", False, "API: memory is short"),
         ("HighCPUUsage", "infrastructure", "api", "api_service", False, "API: processor is short"),
         (

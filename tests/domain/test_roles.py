@@ -2,7 +2,7 @@
 
 import pytest
 
-from tasks.domain.roles import ACTS, Act, Role, allowed, deciders, may
+from tasks.domain.roles import ACTS, Act, Role, allowed, decided_as, deciders, may
 
 _PROCEDURES = [
     *("", "api_service", "audit_trail", "breach", "breach_of_contract"),
@@ -50,6 +50,12 @@ def test_a_refusal_names_all_roles_that_may_and_no_other() -> None:
     assert {*allowed(Act.DECIDE)} == _ANSWERABLE
     for act in Act:
         assert {*allowed(act)} == {role for role in Role if act in ACTS[role]}
+
+
+def test_a_plan_about_personal_data_is_the_privacy_officers_in_every_incident() -> None:
+    for incident in _PROCEDURES:
+        assert deciders(decided_as(incident, "privacy_engine")) == {Role.PRIVACY_OFFICER}
+        assert decided_as(incident, "database_recovery") == incident
 
 
 @pytest.mark.parametrize("procedure", _PROCEDURES)

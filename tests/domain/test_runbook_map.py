@@ -22,6 +22,11 @@ ROW = re.compile(r"^\| `(?P<id>[^`]+)` \| (?P<line>.+) \| (?P<how>[^|]+) \| (?P<
 DECISION = re.compile(r"^\| (?P<lines>`.+?) \| [^|]+ \| [^|]+ \|$")
 PLACE = re.compile(r"`(?P<file>[\w/]+\.py)::(?P<name>[\w.]+)`")
 TAG = "runbook:"
+SIMULATED = " (simulated)"
+ON_KUBERNETES = {
+    *("tasks/emergency.py", "tasks/rollback.py", "tasks/scaling.py", "tasks/workloads.py"),
+}
+"""Modules all of whose tasks need a cluster."""
 ADDED = "## Steps that the runbook lacks"
 DECISIONS = "## Decisions"
 
@@ -216,11 +221,18 @@ def test_ids_are_unique_and_well_formed() -> None:
 
 @pytest.mark.parametrize("row", all_rows(), ids=lambda row: row.id)
 def test_a_row_says_how_and_names_a_place_that_exists(row: Row) -> None:
-    assert row.how in {"automatic", "approval", "reference"} or re.fullmatch(
-        r"manual: .{10,}", row.how
+    assert row.how.removesuffix(SIMULATED) in {"automatic", "approval"} or re.fullmatch(
+        r"reference|manual: .{10,}", row.how
     ), f"{row.id}: a manual row needs its reason, found {row.how!r}"
     for file, name in row.places:
         assert definition(file, name) is not None, f"{row.id}: {file} defines no {name}"
+
+
+def test_what_needs_a_cluster_says_that_it_was_done_on_a_simulated_one_alone() -> None:
+    for row in all_rows():
+        if any(file in ON_KUBERNETES for file, _ in row.places):
+            assert row.how.endswith(SIMULATED), row.id
+        assert not (row.planned and row.how.endswith(SIMULATED)), f"{row.id} is not done at all"
 
 
 def test_every_id_in_the_code_has_a_row_that_is_not_planned() -> None:

@@ -13,6 +13,7 @@ pytestmark = pytest.mark.flows
 _ASKED: dict[str, set[str]] = {
     "integrity": {"full"},
     "sealing": set(),
+    "healthy-revisions": set(),
     "restore-drill": {"choice"},
     "audit-log-recovery": {"source"},
 }

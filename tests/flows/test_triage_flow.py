@@ -1,19 +1,14 @@
 """The first fifteen minutes: everything at once, and no longer than the slowest time-out."""
 
-import json
-import os
-import subprocess
-import sys
 import threading
 from typing import Any
 
 import pytest
 
-from deployments.lab.environment import PROJECT
-from tasks.domain.facts import FactKind
-from tasks.work import incidents, journal
+from tasks.work import journal
 from tests.clients.loopback import answering
 from tests.flows.responding import Responding
+from tests.flows.triaging import crowd, declared, triaged
 
 pytestmark = [pytest.mark.flows, pytest.mark.slow]
 
@@ -21,60 +16,6 @@ ROUNDS = 3
 TIME_OUT = 5.0
 SLACK = 0.5
 HEALTHY_SECONDS = 1.5
-
-# The first triage of a process makes Prefect's client; in a warm child that is over before, and so
-# is the creation of the run.
-_PROGRAM = """
-import json, os, sys, time
-from prefect import flow
-from flows.triage import respond_at_once
-from tasks.journal import read_incident
-from tasks.notifications import wait_until_told
-from tasks.settings import settings
-
-@flow(persist_result=False)
-def response(incident_id):
-    began = time.time()
-    respond_at_once(read_incident(incident_id))
-    wait_until_told()
-    return began
-
-for name in sys.argv[1:]:
-    incident, _, changed = name.partition("=")
-    os.environ.update(json.loads(changed or "{}"))
-    settings.cache_clear()
-    print(json.dumps([incident, response(incident)]))
-"""
-
-
-def declared() -> str:
-    return incidents.declare("t", "api", "api_service", by="anna", starts_run=False)
-
-
-def triaged(*asked: tuple[str, dict[str, str]]) -> dict[str, float]:
-    """Seconds from each triage's start to its severity, one after the other in one process."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-c",
-            _PROGRAM,
-            *(f"{incident}={json.dumps(changed)}" for incident, changed in asked),
-        ],
-        env=dict(os.environ),
-        cwd=PROJECT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    began = dict(json.loads(line) for line in done.stdout.splitlines() if line.startswith("["))
-    return {
-        incident: fact.at.timestamp() - began[incident]
-        for incident, _ in asked
-        for fact in journal.read(incident).facts
-        if fact.kind is FactKind.SEVERITY_ASSIGNED
-    }
 
 
 def checks(incident: str) -> dict[str, dict[str, Any]]:
@@ -112,9 +53,8 @@ def test_triage_takes_no_longer_than_its_slowest_look_and_is_quick_when_all_is_w
     named = checks(hanging[0])["triage.components"]["evidence"]["components"]
     roles = {each["component"]: each["role"] for each in named}
     assert (roles["database"], roles["api"], roles["cache"]) == ("origin", "at risk", "well")
-    crowd = max(1.0, os.getloadavg()[0] / (os.cpu_count() or 1))
-    assert min(took[name] for name in well) < HEALTHY_SECONDS * crowd
-    assert min(took[name] for name in hanging) < TIME_OUT + SLACK * crowd
+    assert min(took[name] for name in well) < HEALTHY_SECONDS * crowd()
+    assert min(took[name] for name in hanging) < TIME_OUT + SLACK * crowd()
 
 
 def _all_was_seen(incident: str, *, database: str, impact: set[str]) -> None:

@@ -44,6 +44,8 @@ def bodies() -> dict[str, dict[str, Any]]:
         "/incidents/{}/glass": {"scope": TARGET} | why,
         "/incidents/{}/holds/lift": {"scope": TARGET} | why,
         "/restores": {"target": "2026-11-22 14:05Z"} | why,
+        "/rollbacks": {"workload": "deployment/rlhf-audit-trail"} | why,
+        "/changes": {"wanted": "scale", "part": "workers", "replicas": 3} | why,
         "/holds": {"review_at": in_an_hour()} | why,
         "/holds/lift": why,
         "/incidents/{}/close": why,

@@ -15,7 +15,7 @@ from tasks.domain.journaled import items, of_kind
 from tasks.domain.names import is_same_person
 from tasks.domain.plan import NOTHING, Plan
 from tasks.domain.report_changes import StepRow, steps
-from tasks.domain.roles import Act, may
+from tasks.domain.roles import Act, decided_as, may
 from tasks.domain.untrusted import visible
 from tasks.work.people import Person
 
@@ -111,7 +111,8 @@ def _say(incident: Incident, person: Person, now: datetime) -> tuple[Say, str]:
     stands = standing(incident, now)
     if incident.stage is Stage.CLOSED or stands not in {Standing.WAITING, Standing.APPROVED}:
         return Say.NOTHING, ""
-    if not may(person.role, Act.DECIDE, incident.procedure):
+    theirs = incident.plan.procedure if incident.plan else ""
+    if not may(person.role, Act.DECIDE, decided_as(incident.procedure, theirs)):
         return Say.NOTHING, f"As {person.role} you may read this plan, not decide on it."
     mine = [made for made in incident.decisions_on_plan() if is_same_person(made.by, person.name)]
     if mine:

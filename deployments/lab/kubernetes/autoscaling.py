@@ -19,7 +19,7 @@ from deployments.lab.kubernetes.selectors import selects
 from deployments.lab.kubernetes.store import Store
 from deployments.lab.kubernetes.usage import Usage
 
-_PERIOD = 15.0
+_PERIOD = 15.0  # the controller manager's own
 _TOLERANCE = 0.1
 _WRITER = Writer("kube-controller-manager")
 _STATUS = Writer("kube-controller-manager", "status")
@@ -27,9 +27,10 @@ _TARGETS = {"Deployment": DEPLOYMENTS, "StatefulSet": STATEFUL_SETS}
 
 
 class Autoscalers:
-    """Every 15 s: within minReplicas and maxReplicas, by CPU utilisation where it is asked for.
+    """Within minReplicas and maxReplicas, by CPU utilisation where it is asked for.
 
-    Simpler than the real one: no window of stabilisation, no other metric than CPU.
+    Every `sync_seconds`, as --horizontal-pod-autoscaler-sync-period says. Simpler than the real
+    one: no window of stabilisation, no other metric than CPU.
     """
 
     def __init__(
@@ -40,6 +41,7 @@ class Autoscalers:
         self._usage = usage
         self._wake = wake
         self._next = 0.0
+        self.sync_seconds = _PERIOD
 
     def look(self) -> None:
         """At all of them, when it is time again."""
@@ -48,7 +50,7 @@ class Autoscalers:
         if not scalers:
             return
         if now >= self._next:
-            self._next = now + _PERIOD
+            self._next = now + self.sync_seconds
             for each in scalers:
                 self._adjust(each)
         self._wake(self._next)

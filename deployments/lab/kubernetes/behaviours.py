@@ -35,12 +35,14 @@ class Behaviours:
     """Which behaviour a container has: its app's usual one, changed by image, then by pod.
 
     Pods are named by app or by pattern (`rlhf-audit-trail-*`); images in `missing` cannot be had.
+    `probed` says, by app, whose readiness probe fails now: the pod's uid, and why.
     """
 
     usual: dict[str, Behaviour] = field(default_factory=dict)
     by_image: dict[str, dict[str, Any]] = field(default_factory=dict)
     by_pod: dict[str, dict[str, Any]] = field(default_factory=dict)
     missing: set[str] = field(default_factory=set)
+    probed: dict[str, dict[str, str]] = field(default_factory=dict)
 
     def of(self, pod: Json, container: Json) -> Behaviour:
         """Of a container of a pod."""
@@ -49,6 +51,9 @@ class Behaviours:
         for who, found in self.by_pod.items():
             if means(who, pod):
                 changes |= found
+        why = self.probed.get(app, {}).get(pod["metadata"]["uid"])
+        if why is not None:
+            changes |= {"ready": False, "unready_because": why}
         return replace(self.usual.get(app, Behaviour()), **changes)
 
 

@@ -62,8 +62,8 @@ class Budgets:
 
     def refusal_of(self, pod: Json) -> Refusal | None:
         """Why a pod may not be evicted now; None when it may."""
-        if not is_ready(pod):
-            return None  # unhealthy pods of a workload that has enough are not protected
+        if pod.get("status", {}).get("phase") != "Running":
+            return None  # what has not begun, or has ended, serves nobody
         head = pod["metadata"]
         over = [
             each
@@ -74,6 +74,8 @@ class Budgets:
             text = "This pod has more than one PodDisruptionBudget, which the eviction subresource"
             return refusal(500, f"{text} does not support.")
         if not over or over[0].get("status", {}).get("disruptionsAllowed", 0) > 0:
+            return None
+        if not is_ready(pod) and _lets_unhealthy_go(over[0]):
             return None
         name, status = over[0]["metadata"]["name"], over[0].get("status", {})
         why = (
@@ -114,6 +116,15 @@ class Budgets:
         namespace = item["metadata"]["namespace"]
         owner = self._store.find(_OWNERS[named["kind"]], namespace, named["name"])
         return None if owner is None else self._root(owner) or owner
+
+
+def _lets_unhealthy_go(budget: Json) -> bool:
+    """By default only while the others suffice; else a pod that is not ready yet could be one."""
+    if budget["spec"].get("unhealthyPodEvictionPolicy") == "AlwaysAllow":
+        return True
+    status = budget.get("status", {})
+    wanted = status.get("desiredHealthy", 0)
+    return bool(0 < wanted <= status.get("currentHealthy", 0))
 
 
 def _wanted(spec: Json, expected: int) -> int:

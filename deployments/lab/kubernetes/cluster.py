@@ -19,7 +19,7 @@ from typing import Any
 from deployments.lab.environment import LOOPBACK, PROJECT
 from deployments.lab.errors import LabError
 from deployments.lab.kubernetes import manifests
-from deployments.lab.kubernetes.behaviours import Behaviours, means
+from deployments.lab.kubernetes.behaviours import Behaviour, Behaviours, means
 from deployments.lab.kubernetes.certificate import certify
 from deployments.lab.kubernetes.clock import Clock
 from deployments.lab.kubernetes.controllers import Controllers
@@ -33,6 +33,7 @@ from deployments.lab.kubernetes.kinds import (
     Json,
     Kind,
     kind_named,
+    plural_of,
 )
 from deployments.lab.kubernetes.kubeconfig import kubeconfig
 from deployments.lab.kubernetes.manifests import HEALTHY, NAMESPACE, Release
@@ -208,11 +209,16 @@ def simulated_cluster(
     now: datetime | None = None,
     accounts: Mapping[str, Account] | None = None,
     node: Json | None = None,
+    inhabitants: Sequence[Json] | None = None,
+    usual: Mapping[str, Behaviour] | None = None,
+    place: Path | None = None,
 ) -> Iterator[Cluster]:
     """A cluster with the system under care in it, for as long as the block runs.
 
     `programs` says what stands for a pod when a program is run in it, by the pod's name. The rights
-    of `diagnose` and `remediate` are those of the roles that we ship, or of `accounts`. LabError
+    of `diagnose` and `remediate` are those of the roles that we ship, or of `accounts`. Beside the
+    API there are `inhabitants` (manifests), else the recorded ones; `usual` is how the pods of an
+    app behave, where it differs. Its files are in a directory below `place`. LabError
     without a release, and at the end when the simulator itself made a mistake.
     """
     if not releases:
@@ -221,14 +227,15 @@ def simulated_cluster(
     lock = threading.RLock()
     clock = Clock(lock, end - timedelta(seconds=sum(each.lasts for each in releases)))
     store = Store(lock, clock)
-    behaviours = Behaviours(usual=dict(manifests.USUAL), missing={manifests.MISSING})
+    known = {**manifests.USUAL, **(usual or {})}
+    behaviours = Behaviours(usual=known, missing={manifests.MISSING})
     controllers = Controllers(store, clock, behaviours)
     service = Service(store, controllers, Watches(store))
     running = Programs(dict(programs or {}))
     tokens = {name: secrets.token_urlsafe(24) for name in _IDENTITIES}
     rights = {"admin": ADMIN, **_granted(), **(accounts or {})}
     service.accounts |= {tokens[name]: account for name, account in rights.items()}
-    with tempfile.TemporaryDirectory(prefix="cluster-") as temporary:
+    with tempfile.TemporaryDirectory(prefix="cluster-", dir=place) as temporary:
         authority, certificate, key = certify(Path(temporary))
         server = Server(service, running, certificate, key)
         with serving(server) as port:
@@ -246,7 +253,9 @@ def simulated_cluster(
                 server,
             )
             cluster.kubeconfig(cluster.config_file)
-            _furnish(cluster, releases, node or manifests.node())
+            recorded = [*manifests.others(), *manifests.bare_pods()]
+            beside = recorded if inhabitants is None else inhabitants
+            _furnish(cluster, releases, node or manifests.node(), beside)
             try:
                 if live:
                     clock.start()
@@ -257,16 +266,16 @@ def simulated_cluster(
         raise LabError(f"expected the simulated API server to answer, found {server.mistakes[0]}")
 
 
-def _furnish(cluster: Cluster, releases: Sequence[Release], node: Json) -> None:
+def _furnish(
+    cluster: Cluster, releases: Sequence[Release], node: Json, inhabitants: Sequence[Json]
+) -> None:
     with cluster.store.changed:
         cluster.store.create(NODES, node, Writer("kubelet"))
         target = Target(NAMESPACES, "", "", "")
         named = {"metadata": {"name": cluster.namespace}}
         cluster.service.writes.made(target, named, _APPLY)
-    for each in manifests.others():
-        cluster.add("deployments", with_last_applied(each), _APPLY.manager)
-    for each in manifests.bare_pods():
-        cluster.add("pods", with_last_applied(each), _APPLY.manager)
+    for each in inhabitants:
+        cluster.add(plural_of(each["kind"]), with_last_applied(each), _APPLY.manager)
     first = manifests.api_of(releases[0])
     cluster.add(DEPLOYMENTS.plural, with_last_applied(first), _APPLY.manager)
     cluster.advance(releases[0].lasts)

@@ -47,7 +47,8 @@ class Controllers:
         self.usage = Usage(store, clock, self.kubelet, self.behaviours)
         self.budgets = Budgets(store, clock)
         self.quotas = Quotas(store)
-        self.volumes = Volumes(store)
+        self.volumes = Volumes(store, clock)
+        self.autoscalers = Autoscalers(store, clock, self.usage, self._wake)
         stop = self.stop
         self._all = (
             Deployments(store, clock, self.recorder, self._wake),
@@ -57,7 +58,7 @@ class Controllers:
             self.budgets,
             self.quotas,
             self.volumes,
-            Autoscalers(store, clock, self.usage, self._wake),
+            self.autoscalers,
         )
 
     def settle(self) -> None:

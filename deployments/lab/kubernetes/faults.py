@@ -1,6 +1,6 @@
 """The faults that can be set on a simulated cluster: of its pods, and of its API server."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from deployments.lab.kubernetes.clock import Clock
@@ -71,6 +71,20 @@ class PodFaults:
     def not_ready(self, who: str, because: str = "") -> None:
         """Their readiness probe fails."""
         self.behave(who, ready=False, **({"unready_because": because} if because else {}))
+
+    def fail_probes(self, app: str, failing: Mapping[str, str]) -> None:
+        """Of an app's pods the readiness probes of these fail (uid, why), and of no others."""
+        with self.store.changed:
+            if self.controllers.behaviours.probed.get(app, {}) == failing:
+                return
+            self.controllers.behaviours.probed[app] = dict(failing)
+            self.controllers.kubelet.look_again()
+            self.controllers.settle()
+
+    def file_systems_wait_for_pods(self) -> None:
+        """A claim that is enlarged gets its room only when another pod mounts it."""
+        with self.store.changed:
+            self.controllers.volumes.wait_for_pods = True
 
     def pending(
         self, who: str, because: str = "0/1 nodes are available: 1 Insufficient cpu."

@@ -34,6 +34,8 @@ class Kind:
 PODS = Kind("", "v1", "pods", "Pod", counted=("spec",))
 SERVICES = Kind("", "v1", "services", "Service")
 EVENTS = Kind("", "v1", "events", "Event")
+CONFIG_MAPS = Kind("", "v1", "configmaps", "ConfigMap")
+SECRETS = Kind("", "v1", "secrets", "Secret")
 QUOTAS = Kind("", "v1", "resourcequotas", "ResourceQuota")
 CLAIMS = Kind("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
 NODES = Kind("", "v1", "nodes", "Node", namespaced=False)
@@ -55,6 +57,8 @@ KINDS = (
     PODS,
     SERVICES,
     EVENTS,
+    CONFIG_MAPS,
+    SECRETS,
     QUOTAS,
     CLAIMS,
     NODES,
@@ -73,6 +77,11 @@ KINDS = (
 def kind_named(plural: str) -> Kind:
     """The kind of a plural name such as `deployments`. Raises KeyError."""
     return {each.plural: each for each in KINDS}[plural]
+
+
+def plural_of(kind: str) -> str:
+    """The plural of a kind such as `Deployment`. Raises KeyError."""
+    return {each.kind: each.plural for each in KINDS}[kind]
 
 
 def copied(value: Part) -> Part:

@@ -15,13 +15,15 @@ ENGINE = "privacy-engine"
 BUSYBOX = "registry.local/busybox:1"
 MISSING = "registry.local/missing:9"
 _DAY = 86_400.0
+_SMALL = {"requests": {"cpu": "10m", "memory": "16Mi"}}
 
 
 @dataclass(frozen=True, slots=True)
 class Release:
     """A revision of the API. `lasts`: seconds until the next one, or until now.
 
-    With `cause_first` the change cause is written before the change, in a step of its own; then it
+    `resources` are the container's, as they were from the first release on. With `cause_first` the
+    change cause is written before the change, in a step of its own; then it
     stands on the revision before as well, as it does in the recordings.
     """
 
@@ -30,6 +32,9 @@ class Release:
     cause: str = ""
     lasts: float = _DAY
     cause_first: bool = False
+    resources: Mapping[str, Any] = field(
+        default_factory=lambda: {"limits": {"memory": "64Mi"}, **_SMALL}
+    )
 
 
 HEALTHY = tuple(
@@ -54,8 +59,6 @@ _API_SCRIPT = (
     "".join(f"echo '{line}'; " for line in _API_LOG)
     + "mkdir -p /tmp/w; echo ok > /tmp/w/health; exec httpd -f -p 8000 -h /tmp/w"
 )
-_SMALL = {"requests": {"cpu": "10m", "memory": "16Mi"}}
-
 USUAL = {
     API: Behaviour(log=_API_LOG, cpu="382120n", memory="392Ki"),
     WORKERS: Behaviour(log=("celery ready",), cpu="0", memory="240Ki", ready_in=0.0),
@@ -122,7 +125,7 @@ def api_of(release: Release) -> Json:
         ["sh", "-c", _API_SCRIPT],
         ports=[{"containerPort": 8000}],
         readinessProbe={"httpGet": {"path": "/health", "port": 8000}, "periodSeconds": 2},
-        resources={"limits": {"memory": "64Mi"}, **_SMALL},
+        resources=dict(release.resources),
     )
     if release.environment:
         made["env"] = [

@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from deployments.lab.environment import LOOPBACK
-from deployments.lab.kubernetes import redis_cli
+from deployments.lab.kubernetes import df, redis_cli
 from deployments.lab.kubernetes.programs import Program
 from deployments.lab.postgres import SUPERUSER, binaries
 
@@ -24,13 +24,17 @@ def postgres_pod(port: int, password: str = "", user: str = SUPERUSER) -> Progra
     )
 
 
+def with_volume(program: Program, directory: Path, volume: Path) -> Program:
+    """The same with a `df` of its own, which shows what the file `volume` says."""
+    _install(directory, "df", df.__file__)
+    known = dict(program.environment)
+    known |= {"PATH": f"{directory}:{known['PATH']}", "LAB_VOLUME": str(volume)}
+    return Program(known, program.prefix)
+
+
 def redis_pod(directory: Path, port: int, password: str = "") -> Program:
     """`redis-cli`, written into a directory of the caller's."""
-    directory.mkdir(parents=True, exist_ok=True)
-    program = directory / "redis-cli"
-    source = Path(redis_cli.__file__).read_text(encoding="utf-8")
-    program.write_text(f"#!{sys.executable} -I\n{source}", encoding="utf-8")
-    program.chmod(0o755)
+    _install(directory, "redis-cli", redis_cli.__file__)
     return Program(
         {
             "PATH": f"{directory}:{os.environ['PATH']}",
@@ -39,3 +43,11 @@ def redis_pod(directory: Path, port: int, password: str = "") -> Program:
             "REDISCLI_AUTH": password,
         }
     )
+
+
+def _install(directory: Path, name: str, source: str) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    program = directory / name
+    text = Path(source).read_text(encoding="utf-8")
+    program.write_text(f"#!{sys.executable} -I\n{text}", encoding="utf-8")
+    program.chmod(0o755)

@@ -2,6 +2,7 @@
 
 from fractions import Fraction
 
+from deployments.lab.kubernetes.clock import Clock
 from deployments.lab.kubernetes.documents import is_active
 from deployments.lab.kubernetes.kinds import (
     CLAIMS,
@@ -66,10 +67,18 @@ class Quotas:
 
 
 class Volumes:
-    """Claims are bound at once and grow when their class lets them."""
+    """Claims are bound at once and grow when their class lets them.
 
-    def __init__(self, store: Store) -> None:
+    With `wait_for_pods` a volume grows at once and its file system only in another pod, as with
+    drivers that cannot enlarge one that is mounted.
+    """
+
+    def __init__(self, store: Store, clock: Clock) -> None:
         self._store = store
+        self._clock = clock
+        self.wait_for_pods = False
+        self._mounted: dict[str, set[str]] = {}
+        """By the uid of a claim whose file system waits: the pods that had it then."""
 
     def admit(self, old: Json, new: Json) -> None:
         """Raises 403 when the class does not let a volume grow, 422 when it would shrink."""
@@ -97,11 +106,45 @@ class Volumes:
                 "accessModes": spec.get("accessModes", ["ReadWriteOnce"]),
                 "capacity": {"storage": spec["resources"]["requests"]["storage"]},
             }
+            if self._waits(claim):
+                status |= {"capacity": claim["status"]["capacity"], "conditions": [self._pending()]}
+                if claim["status"].get("conditions"):
+                    continue
             if status != claim.get("status"):
                 changed = self._store.edit(CLAIMS, head["namespace"], head["name"])
                 changed["status"] = status
                 changed["spec"].setdefault("volumeName", f"pvc-{head['uid']}")
                 self._store.update(CLAIMS, changed, _WRITER)
+
+    def _waits(self, claim: Json) -> bool:
+        """Whether its file system is still as small as the pod found it that has it mounted."""
+        uid, status = claim["metadata"]["uid"], claim.get("status", {})
+        pods = {
+            each["metadata"]["uid"]
+            for each in self._store.items(PODS, claim["metadata"]["namespace"])
+            if claim["metadata"]["name"] in _claims_of(each)
+        }
+        if "capacity" not in status or _asked(claim) <= amount(status["capacity"]["storage"]):
+            self._mounted.pop(uid, None)
+            return False
+        if uid not in self._mounted and self.wait_for_pods:
+            self._mounted[uid] = pods
+        before = self._mounted.get(uid, set())
+        return bool(before) and (not pods or bool(pods & before))
+
+    def _pending(self) -> Json:
+        return {
+            "type": "FileSystemResizePending",
+            "status": "True",
+            "lastTransitionTime": self._clock.stamp(),
+            "message": "Waiting for user to (re-)start a pod to finish file system resize of "
+            "volume on node.",
+        }
+
+
+def _claims_of(pod: Json) -> set[str]:
+    volumes = pod["spec"].get("volumes", [])
+    return {each.get("persistentVolumeClaim", {}).get("claimName", "") for each in volumes}
 
 
 def _asked(claim: Json) -> Fraction:

@@ -33,6 +33,7 @@ _VERSION = {
     "gitTreeState": "clean",
     "platform": "linux/amd64",
 }
+_METADATA_ONLY = "as=PartialObjectMetadata;"
 _HEALTH = ("/healthz", "/livez", "/readyz")
 
 
@@ -136,6 +137,13 @@ class Service:
             selected(kind, request)  # a bad selector is refused before anything flows
             return Answer(200, b"", _JSON, self.watches.events(target, request))
         match verb:
+            case "get" if _METADATA_ONLY in request.headers.get("accept", ""):
+                found = self.store.get(kind, target.namespace, target.name)
+                shown = {
+                    "kind": "PartialObjectMetadata",
+                    "apiVersion": "meta.k8s.io/v1",
+                    "metadata": found["metadata"],
+                }
             case "get":
                 shown = typed(kind, self.store.get(kind, target.namespace, target.name))
             case "list":

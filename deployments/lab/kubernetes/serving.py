@@ -249,7 +249,9 @@ class _Connection(BaseHTTPRequestHandler):
 @contextmanager
 def serving(server: Server) -> Iterator[int]:
     """Its port, while it serves; no thread is left behind."""
-    thread = threading.Thread(target=server.serve_forever, args=(0.05,), name="cluster-api")
+    thread = threading.Thread(
+        target=server.serve_forever, args=(0.05,), name="cluster-api", daemon=True
+    )
     thread.start()
     try:
         yield int(server.server_address[1])

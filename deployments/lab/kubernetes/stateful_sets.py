@@ -93,8 +93,7 @@ class StatefulSets:
             if pod is None:
                 self._add(owner, number, revision if number >= partition else current)
                 return
-            is_new = _revision_of(pod) == revision
-            if not is_ready(pod) and (is_new or number < partition):
+            if not is_ready(pod):  # of an older revision too: only a deletion helps a broken one
                 return
         for number in sorted(pods, reverse=True):
             if number >= wanted:

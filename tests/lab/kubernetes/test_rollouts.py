@@ -239,7 +239,9 @@ def test_no_rolling_update_has_more_pods_or_fewer_serving_than_its_bounds_allow(
             pods = running.pods("law")
             assert len(pods) <= most
             serving = running.get("deployments", "law")["status"].get("availableReplicas", 0)
-            assert serving >= min(least, before)  # what never served cannot be kept
+            # What never served cannot be kept; nor is it while a rollout is scaled down, for that
+            # takes from each ReplicaSet in proportion, whether its pods serve or not.
+            assert what == "scale" or serving >= min(least, before)
             before = serving
     finally:
         running.delete("deployments", "law")

@@ -138,6 +138,22 @@ def test_evictions_keep_to_the_disruption_budget(cluster: Cluster, admin: httpx.
 
 
 @pytest.mark.parametrize(
+    ("policy", "status"), [({}, 429), ({"unhealthyPodEvictionPolicy": "AlwaysAllow"}, 201)]
+)
+def test_of_too_few_that_are_ready_not_even_the_others_may_go_unless_the_budget_says_so(
+    cluster: Cluster, admin: httpx.Client, policy: dict[str, str], status: int
+) -> None:
+    cluster.add("poddisruptionbudgets", budget(minAvailable=2, **policy))
+    names = [each["metadata"]["name"] for each in cluster.pods(NAME)]
+    cluster.not_ready(names[0])
+    cluster.advance(5)
+    assert evict(admin, names[0], dryRun=["All"]).status_code == 201  # the others suffice
+    cluster.not_ready(names[1])
+    cluster.advance(5)
+    assert evict(admin, names[0]).status_code == status
+
+
+@pytest.mark.parametrize(
     ("spec", "allowed"),
     [
         ({"maxUnavailable": 1}, 1),

@@ -12,9 +12,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from deployments.lab.environment import PROJECT
-from tasks.domain.database_plan import PROCEDURE, plan_database_remedy, was_verified
+from tasks.domain.database_plan import PROCEDURE, plan_database_remedy
 from tasks.domain.errors import Held, NotApproved, PlanStale
 from tasks.domain.facts import FactKind
+from tasks.domain.mending import was_verified
 from tasks.domain.plan import Plan
 from tasks.domain.session_remedies import CANCEL, RELIEVE, TERMINATE
 from tasks.work import approvals, database_remedies, door, holding, incidents, journal

