@@ -36,6 +36,9 @@ OLDER = frozenset(
 )
 """Damage to the audit trail and its backups: a restore may take longer, and is never guessed at."""
 
+ASKED_FOR = frozenset({"missing-wal", "disk-full"})
+"""In which a person asks for a restore: that is an incident of its own, whatever the alert was."""
+
 _GENERIC_LABELS = {
     "alertname": "HighErrorRate",
     "severity": "high",
@@ -114,6 +117,7 @@ def _generic() -> list[Round]:
             seconds=None if name in OLDER else ROUND_SECONDS,
         )
         for name, scenario in SCENARIOS.items()
+        if name not in ASKED_FOR
     ]
 
 
