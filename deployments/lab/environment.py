@@ -20,8 +20,9 @@ _PROXIES = {"HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"}
 _LOOPBACK_NAMES = {LOOPBACK, "localhost", "::1"}
 
 # Below Linux's ephemeral range (32768 and up), so that no outgoing connection takes the port
-# between our look and the server's bind; SeaweedFS adds 10,000 for gRPC.
-_FIRST_PORT, _LAST_PORT, _GRPC_OFFSET = 10_240, 21_999, 10_000
+# between our look and the server's bind; SeaweedFS adds 10,000 for gRPC, and refuses a port that
+# is 10,000 above another of its own.
+_FIRST_PORT, _LAST_PORT, _GRPC_OFFSET = 10_240, 20_239, 10_000
 _CLAIMS = Path(tempfile.gettempdir()) / f"runbook-lab-ports.{os.getuid()}"
 
 
@@ -46,7 +47,7 @@ def require_loopback(url: str) -> str:
 
 
 def free_port() -> int:
-    """A loopback port below 22,000 that is free now, and the one 10,000 above it as well.
+    """A loopback port below 20,240 that is free now, and the one 10,000 above it as well.
 
     It stays ours while this process lives, so that no other lab takes it before a server does.
     """
