@@ -1,18 +1,18 @@
 """Bulk reading of a bucket: objects listed page by page, and downloaded as fast as it gives them.
 
-obstore downloads; boto3 lists, because obstore refuses a whole page for one odd key in it, and
-without its parsing of times, which costs more than the rest. Nothing here writes to the store.
+obstore downloads; boto3 lists, because obstore refuses a whole page for one odd key in it. The
+entries of a page are read here: boto3 takes four times as long, most of it for fields that nobody
+asks for. Nothing here writes to the store.
 """
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any
+from xml.etree import ElementTree as ET
 
-import boto3
-import botocore.session
 import obstore
 
 from tasks.clients.errors import Conflict, Malformed
@@ -33,6 +33,7 @@ _RANGE_BYTES = 8 * 1024 * 1024
 _RANGES_AHEAD = 3
 _READ_SECONDS = 300
 _RETRIES = 3
+_CONTENTS = "Contents"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +62,7 @@ class BulkReader:
         with translated_errors("s3:ListBucket", self.bucket, prefix):
             pages = self._client.get_paginator("list_objects_v2")
             for page in pages.paginate(Bucket=self.bucket, Prefix=prefix):
-                yield [
-                    Listed(entry["Key"], int(entry["Size"]), entry["ETag"])
-                    for entry in page.get("Contents", ())
-                ]
+                yield [self._listed(entry) for entry in page.get("Contents", ())]
 
     def folders(self, prefix: str) -> list[str]:
         """What stands between the prefix and the next slash, of all keys below it; sorted."""
@@ -124,6 +122,15 @@ class BulkReader:
             raise Malformed(f"{name}: {file.size} of {listed.size} bytes came")
         return listed.etag
 
+    def _listed(self, entry: Mapping[str, str]) -> Listed:
+        try:
+            return Listed(entry["Key"], int(entry["Size"]), entry["ETag"])
+        except (KeyError, ValueError) as error:
+            raise Malformed(
+                f"s3://{self.bucket}: expected key, size and ETag of each listed object, found "
+                f"{ascii(dict(entry))[:200]}"
+            ) from error
+
     def _name(self, key: str) -> str:
         return f"s3://{self.bucket}/{_shown(key)}"
 
@@ -133,6 +140,27 @@ def _shown(key: str) -> str:
 
 
 def _listing_client(settings: StoreSettings) -> Any:  # noqa: ANN401  boto3 makes its classes at run time
-    session = botocore.session.Session()
-    session.get_component("response_parser_factory").set_parser_defaults(timestamp_parser=str)
-    return control_client(settings, boto3.Session(botocore_session=session))
+    client = control_client(settings)
+    client.meta.events.register("before-parse.s3.ListObjectsV2", _read_contents)
+    return client
+
+
+def _read_contents(
+    response_dict: dict[str, Any], customized_response_dict: dict[str, Any], **_: object
+) -> None:
+    """Take the entries out of a page: what is left of it boto3 reads, and it decodes the keys."""
+    try:
+        page = ET.fromstring(response_dict["body"])  # noqa: S314  boto3 does the same
+    except ET.ParseError:
+        return  # boto3 says it in its own way
+    entries = [each for each in page if _tag(each) == _CONTENTS]
+    if entries:
+        customized_response_dict[_CONTENTS] = [
+            {_tag(part): part.text or "" for part in each} for each in entries
+        ]
+        page[:] = [each for each in page if _tag(each) != _CONTENTS]
+        response_dict["body"] = ET.tostring(page)
+
+
+def _tag(element: ET.Element) -> str:
+    return element.tag.rpartition("}")[2]

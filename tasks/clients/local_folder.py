@@ -22,6 +22,7 @@ from tasks.domain.local_paths import MAX_PARTS, parts_of
 
 _PIECE = 1024 * 1024
 _ASIDE_BYTES = 200
+_SHOWN = 200
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _READ = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
@@ -95,10 +96,12 @@ class LocalFolder:
         """Hash the file at the path; None when nothing is there. BadInput when it is no file."""
         *folders, name = parts_of(path)
         try:
-            with self._at(path), self._folder(folders, create=False) as folder:
+            with self._folder(folders, create=False) as folder:
                 return _hashed(name, folder, path)
         except FileNotFoundError:
             return None
+        except OSError as error:
+            raise translated(error, self.root, ascii(path)[:_SHOWN]) from error
 
     def set_aside(self, path: str, mark: str, content: LocalFile) -> str:
         """Rename the file at `path`, which has this content, to one beside it ending in `mark`.
@@ -152,7 +155,7 @@ class LocalFolder:
 
     @contextmanager
     def _at(self, path: str) -> Iterator[None]:
-        with local_errors(self.root, ascii(path)[:200]):
+        with local_errors(self.root, ascii(path)[:_SHOWN]):
             yield
 
 

@@ -79,9 +79,9 @@ def check_key(key: str, prefix: str = "") -> str:
     return key
 
 
-def control_client(settings: StoreSettings, session: Any = boto3) -> Any:  # noqa: ANN401  boto3 makes its classes at run time
+def control_client(settings: StoreSettings) -> Any:  # noqa: ANN401  boto3 makes its classes at run time
     """A boto3 client of the account that fails at once: whoever calls decides what to try again."""
-    return session.client(
+    return boto3.client(
         "s3",
         endpoint_url=settings.endpoint_url or None,
         region_name=settings.region,

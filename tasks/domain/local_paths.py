@@ -12,6 +12,7 @@ import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import lru_cache
 
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger.legacy_manifest import log_path
@@ -22,6 +23,9 @@ OWN_PREFIX = ".unfinished-"
 """Names that begin so are ours: what is not done yet, and what a recovery keeps to go on with."""
 
 LEGACY_ROOT = "audit_logs/"
+
+_LATELY = 8192
+"""Paths whose answer is kept: each is claimed, looked at and written, one soon after another."""
 
 _MAX_PART_BYTES = 255
 _MAX_PATH_BYTES = 1024
@@ -60,6 +64,7 @@ class RefusedKey:
         return {"key": self.key, "why": self.why.value}
 
 
+@lru_cache(maxsize=_LATELY)
 def refusal(path: str) -> Why | None:
     """Why this path cannot lie below a directory, whatever else does; None when it can."""
     return next((why for why, applies in _CHECKS.items() if applies(path)), None)
