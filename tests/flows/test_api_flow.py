@@ -74,6 +74,7 @@ def cluster() -> Iterator[Cluster]:
         yield running
 
 
+@pytest.mark.slow
 def test_a_pod_that_crashes_at_each_start_is_found_approved_restarted_and_proven_well(
     responding: Responding, cluster: Cluster
 ) -> None:

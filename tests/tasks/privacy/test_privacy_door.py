@@ -134,6 +134,7 @@ def test_no_epoch_is_opened_while_releases_go_on(patient: Lab, site: Site) -> No
     assert privacy_engine.is_halted(site)
 
 
+@pytest.mark.slow
 def test_a_step_that_died_before_it_was_recorded_is_finished_by_the_next_run(
     patient: Lab, site: Site
 ) -> None:
