@@ -27,7 +27,7 @@ NO_LOG = Contents(Inside.NO_LOG)
 def dump(day: int, **changes: object) -> Backup:
     """Taken at 02:00 on a day, when the log had a thousand records a day."""
     known = (f"database/{day}.dump", 9_000, "ab" * 32, 1_000 * day, START + day * DAY)
-    return replace(Backup(*known, trusted=True), **changes)  # type: ignore[arg-type]
+    return replace(Backup(*known, trusted=True), **changes)  # type: ignore[arg-type]  # its fields
 
 
 def base(day: int, until: float, **changes: object) -> Backup:

@@ -43,7 +43,7 @@ def trusting(*witnesses: "WitnessProcess", quorum: int, **more: object) -> Trust
     """The log's key, and these witnesses."""
     verifiers = tuple(each.signer.verifier for each in witnesses)
     one_key = Trust.in_key(SIGNER.verifier.encoded, ORIGIN).log_keys
-    return Trust(ORIGIN, one_key, verifiers, quorum, **more)  # type: ignore[arg-type]
+    return Trust(ORIGIN, one_key, verifiers, quorum, **more)  # type: ignore[arg-type]  # its fields
 
 
 @dataclass
