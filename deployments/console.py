@@ -133,11 +133,15 @@ def _quarantine(found: dict[str, Any]) -> list[str]:
 
 
 def report(gateway: Gateway, incident: str, directory: Path) -> int:
-    """Fetch both forms of an incident's report and check them against the journal's hashes."""
+    """Fetch every form of an incident's report, and its seal, and check them by their hashes."""
     state = gateway.get(f"/incidents/{quote(incident, safe='')}")
     with documented("an incident"):
         written, stage = state["report"], state["stage"]
         digests = {form: str(written[form]["sha256"]) for form in ("html", "pdf") if written}
+        for form in ("json", "seal"):  # an older report has none, one without a key no seal
+            said = (written or {}).get(form) or {}
+            if said.get("sha256"):
+                digests[form] = str(said["sha256"])
     if not written:
         click.echo(f"{incident}: no report yet; it is {visible(stage)}", err=True)
         return COULD_NOT_TELL

@@ -16,7 +16,17 @@ from rich.table import Table
 
 from deployments import terminal
 from deployments.exits import COULD_NOT_TELL, GOOD
-from tasks.clients import alertmanager, audit_api, cache, http, loki, postgres, prometheus, slack
+from tasks.clients import (
+    alertmanager,
+    audit_api,
+    cache,
+    http,
+    loki,
+    postgres,
+    prometheus,
+    slack,
+    statuspage,
+)
 from tasks.clients.object_store import ObjectStore
 from tasks.domain import archiving, backup_worth
 from tasks.domain.archiving import Archiver
@@ -27,6 +37,7 @@ from tasks.settings import settings
 from tasks.work import catalogue, routing
 from tasks.work.log_heads import latest_head
 from tasks.work.log_store import ObjectLog
+from tasks.work.reaching import whom
 
 _ARCHIVER = """
 SELECT current_setting('archive_mode') <> 'off', failed_count, coalesce(last_archived_wal, ''),
@@ -222,6 +233,26 @@ def _chat() -> str:
     return "token accepted"
 
 
+def _on_call() -> str:
+    now = datetime.now(UTC)
+    found = [whom(role, now) for role in settings().pagerduty.schedules]
+    doubts = [one.doubt for one in found if one.doubt]
+    if doubts:
+        raise RunbookError("; ".join(doubts))
+    if not found:
+        raise NotConfigured("set RUNBOOK_PAGERDUTY__SCHEDULES; rotations or the settings say it")
+    return f"{len(found)} schedules"
+
+
+def _status_page() -> str:
+    page = settings().status_page
+    if not page.is_kept:
+        raise NotConfigured("set RUNBOOK_STATUS_PAGE__DIRECTORY; the public is told nothing")
+    if page.page_id:
+        return f"{statuspage.check(page)} unresolved incidents on it"
+    return "kept as files"
+
+
 def _gateway() -> str:
     said = http.call("GET", f"{settings().gateway.url}/readyz", timeout_seconds=5.0).value
     if said.get("complete") is not True:
@@ -252,5 +283,7 @@ _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("evidence bucket", _evidence, "make it with Object Lock; RUNBOOK_STORE__EVIDENCE_BUCKET"),
     ("alert tokens", _alert_tokens, "set RUNBOOK_GATEWAY__ALERT_TOKENS"),
     ("chat", _chat, "check RUNBOOK_CHAT__URL and RUNBOOK_CHAT__TOKEN"),
+    ("on-call schedules", _on_call, "check RUNBOOK_PAGERDUTY__*; see runbook contacts"),
+    ("status page", _status_page, "check RUNBOOK_STATUS_PAGE__*"),
     ("gateway", _gateway, "start it: python -m deployments.gateway; see its /readyz"),
 )

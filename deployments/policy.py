@@ -20,7 +20,7 @@ from tasks.domain.policy_differences import Difference, differences, only_in
 from tasks.domain.replay import Reckoned, Replay
 from tasks.domain.untrusted import visible
 from tasks.domain.written import MAX_BYTES
-from tasks.settings import read_text
+from tasks.sections.files import read_text
 from tasks.work import routing
 
 SHIPPED_TESTS = Path(__file__).parent / "routing" / "tests.toml"

@@ -17,7 +17,7 @@ from tasks.domain.ledger.proof_texts import (
 )
 from tasks.domain.ledger.records import MAX_LINE_BYTES
 from tasks.domain.untrusted import visible
-from tasks.settings import read_text
+from tasks.sections.files import read_text
 from tasks.work import proving
 from tasks.work.log_files import LogStore
 

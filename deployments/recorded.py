@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tasks.domain.alertmanager import Notification, parse
 from tasks.domain.errors import BadInput
-from tasks.settings import read_bytes
+from tasks.sections.files import read_bytes
 
 FILE_LIMIT = 64 * 1024 * 1024
 ALERTS_LIMIT = 500_000

@@ -16,7 +16,8 @@ from tasks.domain.ledger.legacy_manifest import MAX_MANIFEST_BYTES, parse_manife
 from tasks.domain.ledger.verdicts import INFORMATIONAL
 from tasks.domain.log_rebuild import ranges_in_words
 from tasks.domain.untrusted import visible
-from tasks.settings import read_bytes, settings
+from tasks.sections.files import read_bytes
+from tasks.settings import settings
 from tasks.work.kept_notes import kept_notes
 from tasks.work.log_mirror import Done
 from tasks.work.log_recovery import Ending, Proof, Recovery, Watch, recover

@@ -6,7 +6,8 @@ from urllib.parse import urlsplit
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger import Trust
 from tasks.domain.ledger.trust import MAX_TRUST_BYTES
-from tasks.settings import read_text, settings
+from tasks.sections.files import read_text
+from tasks.settings import settings
 from tasks.work.log_directory import DirectoryLog
 from tasks.work.log_files import LogStore
 

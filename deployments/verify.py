@@ -18,7 +18,8 @@ from tasks.domain.errors import BadInput
 from tasks.domain.ledger import Layout, Status, Trust, Verdict, combine
 from tasks.domain.ledger.scope import FULL, Scope, choose_scope
 from tasks.domain.untrusted import visible
-from tasks.settings import read_bytes, settings
+from tasks.sections.files import read_bytes
+from tasks.settings import settings
 from tasks.work.log_files import LogStore
 
 _SHOWN = 20

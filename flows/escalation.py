@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 from prefect import flow
 
-from tasks.escalation import due_escalations, escalate
+from tasks.escalation import bring_in, due_escalations, escalate
 
 
 @flow(name="escalation", flow_run_name="escalate {incident_id}", persist_result=False)
@@ -13,4 +13,6 @@ def escalation(incident_id: str) -> list[str]:
     due = due_escalations(incident_id, datetime.now(UTC))
     for step in due:
         escalate(incident_id, step)
+    if due:
+        bring_in(incident_id, due)
     return [step.step for step in due]

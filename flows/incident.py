@@ -15,6 +15,7 @@ from prefect.runtime import deployment
 
 from flows.api_service import handle_api_service_issues
 from flows.audit_trail import handle_audit_trail_issues
+from flows.breach import handle_suspected_breach, stop
 from flows.cache import handle_cache_issues
 from flows.database import handle_database_issues
 from flows.database_recovery import handle_database_recovery
@@ -29,7 +30,9 @@ from tasks.artifacts import run_name
 from tasks.clients.errors import Transient
 from tasks.domain.errors import RunbookError
 from tasks.domain.incident import Incident, Stage
+from tasks.domain.isolation_state import PROCEDURE as BREACH
 from tasks.domain.mending import was_verified
+from tasks.domain.messages import Moment
 from tasks.domain.outcome import Ending, Outcome
 from tasks.domain.severity import assess_alerts
 from tasks.journal import (
@@ -41,7 +44,13 @@ from tasks.journal import (
     read_incident,
     record_refusal,
 )
-from tasks.notifications import announce_end, wait_until_told
+from tasks.notifications import (
+    announce_end,
+    draft_status,
+    tell_meanwhile,
+    tell_the_end,
+    wait_until_told,
+)
 from tasks.sealing import seal_journal
 
 APPROVAL_SECONDS = 30 * 24 * 3600
@@ -67,6 +76,7 @@ def handle_by_hand(incident: Incident) -> Outcome:
 PROCEDURES: Mapping[str, Procedure] = {
     "api_service": handle_api_service_issues,
     "audit_trail": handle_audit_trail_issues,
+    "breach": handle_suspected_breach,
     "cache": handle_cache_issues,
     "database": handle_database_issues,
     "database_recovery": handle_database_recovery,
@@ -137,8 +147,11 @@ def respond(state: Incident) -> Outcome:
     Whoever has chosen a target wants a restore, whatever the incident began with. Of an earlier
     run's triage only the telling is repeated, and the severity looked at again:
     alerts may have joined since, and who was told of them is not told again. A severity alone is no
-    sign of a triage: a person may have said it before any run began.
+    sign of a triage: a person may have said it before any run began. In a suspected breach nothing
+    is looked at before every change is held.
     """
+    if state.procedure == BREACH:
+        stop(state)
     if state.severity is None or not state.checks:
         respond_at_once(state)
     else:
@@ -178,6 +191,9 @@ def report_end(incident_id: str) -> str:
     """The report of a closed incident, the word to everybody, the seal; safe to do again."""
     write_post_incident_report(incident_id)
     outcome = read_incident(incident_id).outcome
+    tell_meanwhile(tell_the_end, incident_id)
+    tell_meanwhile(draft_status, incident_id, Moment.CLOSED)
     announce_end(incident_id, "closed", f"{incident_id} is closed: {outcome}")
+    wait_until_told()
     seal_journal(incident_id)
     return outcome

@@ -2,19 +2,47 @@
 
 from prefect import flow
 
+from tasks.artifacts import show_notices
+from tasks.domain.breach_decision import decision_of
 from tasks.domain.incident import Incident
+from tasks.domain.observation import Health, Observation
 from tasks.domain.outcome import Ending, Outcome
+from tasks.domain.policy import DPO_CLOCK
+from tasks.domain.privacy_scope import Scope
 from tasks.journal import read_incident
 from tasks.notifications import notify_dpo, tell_meanwhile, wait_until_told
+from tasks.privacy_incident import (
+    assess_scope,
+    contain,
+    document_individuals,
+    prepare_notifications,
+)
 
 
 @flow(name="privacy-incident", flow_run_name="privacy {incident_id}", persist_result=False)
 def privacy_incident(incident_id: str) -> str:
-    """Tell the data protection officer of an incident; the rest is a person's."""
-    state = read_incident(incident_id)
-    tell_dpo(state)
+    """The whole procedure for an incident that may concern personal data, whatever it began as."""
+    incident = read_incident(incident_id)
+    tell_dpo(incident)
     wait_until_told()
-    return handle_privacy_incident(state).summary
+    outcome = handle_privacy_incident(incident)
+    wait_until_told()
+    return outcome.summary
+
+
+def handle_privacy_incident(incident: Incident) -> Outcome:
+    """GDPR/Privacy Violation Response. It never ends by itself: a person decides on the risk.
+
+    1. scope, 2. individuals, 3. DPO, who was told at once and now hears what was measured,
+    4. notifications, 5. containment.
+    """
+    scope = assess_scope(incident.id)
+    document_individuals(incident.id, scope)
+    tell_dpo_the_scope(incident, scope)
+    drafts = prepare_notifications(incident.id)
+    show_notices(incident.id, drafts)
+    contained = contain(incident.id)
+    return left_to_people(read_incident(incident.id), scope, len(drafts), contained)
 
 
 def tell_dpo(incident: Incident) -> None:
@@ -27,10 +55,36 @@ def tell_dpo(incident: Incident) -> None:
     )
 
 
-def handle_privacy_incident(incident: Incident) -> Outcome:
-    """1, 2, 4 and 5 (scope, individuals, notifications, containment) are a person's."""
+def tell_dpo_the_scope(incident: Incident, scope: Scope) -> None:
+    """What was measured, once: numbers, and whose decision is asked for."""
+    if DPO_CLOCK not in incident.clocks:
+        tell_dpo(incident)
+    tell_meanwhile(
+        notify_dpo,
+        incident.id,
+        f"{incident.id}: {scope.words()}. Your decision is needed: runbook privacy decide "
+        f"{incident.id}",
+        "privacy scope",
+    )
+
+
+def left_to_people(
+    incident: Incident, scope: Scope, drafts: int, contained: Observation
+) -> Outcome:
+    """What is done, and what only people do."""
+    decided = decision_of(incident)
+    risk = (
+        f"the risk was decided to be {decided.risk} by {decided.by}"
+        if decided
+        else f"the risk is undecided: runbook privacy decide {incident.id}"
+    )
+    stopped = (
+        contained.summary
+        if contained.health is Health.HEALTHY
+        else (f"releases must be stopped by a person ({contained.summary})")
+    )
     return Outcome(
         Ending.MANUAL,
-        f"{incident.id}: the DPO is told and the one-hour clock runs until it is acknowledged; "
-        "scope, affected individuals, notifications and containment are manual",
+        f"{incident.id}: {scope.words()}; {risk}; {drafts} notices are drafted and none is sent; "
+        f"{stopped}; other containment is manual: only people know who has the data",
     )

@@ -10,6 +10,7 @@ from tasks.audit_api import check_api_health
 from tasks.cache import check_cache
 from tasks.database import check_database
 from tasks.domain.incident import Incident
+from tasks.domain.messages import Moment
 from tasks.domain.metrics import onset
 from tasks.domain.observation import Observation
 from tasks.domain.policy import DPO_CLOCK, SECURITY
@@ -19,10 +20,14 @@ from tasks.journal import assign_severity, name_affected, read_incident
 from tasks.logs import review_logs
 from tasks.metrics import check_firing_alerts, estimate_impact
 from tasks.notifications import (
+    OPENED,
+    draft_status,
+    keep_channel,
     make_channel,
     notify_on_call,
     notify_owner,
     notify_security,
+    page_on_call,
     tell_meanwhile,
     wait_until_told,
 )
@@ -83,14 +88,17 @@ def initial_triage(incident: Incident, seen: list[Observation]) -> Severity:
 
 def moment_of(incident: Incident) -> str:
     """Alerts that join an incident later are told as well, once for each number of them."""
-    return "opened" if len(incident.alerts) <= 1 else f"{len(incident.alerts)} alerts"
+    return OPENED if len(incident.alerts) <= 1 else f"{len(incident.alerts)} alerts"
 
 
 def communicate(incident: Incident, severity: Severity) -> None:
     """2. Communication: a channel, then the on-call engineer. Chat never delays the response."""
     channel = tell_meanwhile(make_channel, incident.id)
     text = f"{incident.id}, severity {severity}, {len(incident.alerts)} alerts: {incident.title}"
-    tell_meanwhile(notify_on_call, incident.id, moment_of(incident), text, after=[channel])
+    tell_meanwhile(page_on_call, incident.id, text)  # waits for no chat
+    told = tell_meanwhile(notify_on_call, incident.id, moment_of(incident), text, after=[channel])
+    tell_meanwhile(keep_channel, incident.id, after=[told])
+    tell_meanwhile(draft_status, incident.id, Moment.OPENED, after=[told])
     if incident.remedy == Remedy.MANUAL and incident.owner in OWNERS:
         theirs = f"{text}; its remedy is manual and yours"
         moment = f"owner {moment_of(incident)}"

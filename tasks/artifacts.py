@@ -5,7 +5,9 @@ Markdown table or make a link, so they are taken out here.
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
 
 from prefect.artifacts import (
     create_image_artifact,
@@ -22,9 +24,11 @@ from tasks.domain.ledger import Checkpoint, Verdict
 from tasks.domain.log_rebuild import ranges_in_words
 from tasks.domain.observation import Observation
 from tasks.domain.plan import Plan
+from tasks.domain.refusal_plot import refusal_plot
 from tasks.work.log_recovery import Recovery
 
 _SHOWN = 50
+_NOTICE_ROWS = 300
 _HARMLESS = str.maketrans(dict.fromkeys("\r\n\t|[]()<>`*_#!\\", " "))
 
 
@@ -186,6 +190,60 @@ def show_plan(incident: str, plan: Plan) -> None:
         ),
     ]
     create_markdown_artifact(key=f"plan-{incident.lower()}", markdown="\n".join(lines))
+
+
+def show_notices(incident: str, drafts: Sequence[Mapping[str, Any]]) -> None:
+    """Drafts of notices, field by field; none is sent from here."""
+    table = [
+        {
+            "notice": _plain(str(draft["title"])),
+            "to": _plain(str(draft["recipient"])),
+            "due": _plain(str(draft["due"] or "without undue delay, or not running yet")),
+            "field": _plain(str(entry["field"])),
+            "stands": _plain(str(entry["filled"])),
+            "text": _plain(str(entry["text"]), 600),
+        }
+        for draft in drafts
+        for entry in draft["entries"]
+    ]
+    create_table_artifact(
+        key=f"notices-{incident.lower()}",
+        table=table[:_NOTICE_ROWS],
+        description=f"Drafts of notices of {incident}, not sent",
+    )
+
+
+def show_investigation(
+    incident: str, found: Mapping[str, Any], refusals: Sequence[tuple[datetime, int]]
+) -> None:
+    """Who was refused or acted suspiciously, by address, and refusals over time."""
+    create_table_artifact(
+        key=f"access-{incident.lower()}",
+        table=[
+            {
+                "actor": _plain(str(each["actor"])),
+                "what it looks like": _plain("; ".join(each["patterns"])),
+                "requests": each["requests"],
+                "refused": each["refused"],
+                "let in after": each["let_in_after"],
+                "accounts tried": each["accounts"],
+                "first": each["first"],
+                "last": each["last"],
+                "paths": _plain(", ".join(each["paths"])),
+            }
+            for each in found["actors"]
+        ],
+        description=(
+            f"Access logs of {incident}: {found['requests']} requests, {found['refused']} refused, "
+            f"{found['suspects']} suspicious actors"
+        ),
+    )
+    if plot := for_print(refusal_plot(refusals)):
+        create_image_artifact(
+            key=f"refusals-{incident.lower()}",
+            image_url=f"data:image/svg+xml;base64,{b64encode(plot.encode()).decode()}",
+            description=f"Refused requests (401, 403) around {incident}",
+        )
 
 
 def link_report(incident: str, url: str) -> None:

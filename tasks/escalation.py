@@ -1,14 +1,13 @@
 """Steps of the escalation matrix, taken once each."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 
 from prefect import task
 
+from tasks.domain.contacts import known
 from tasks.domain.escalation import Due, due_steps
-from tasks.domain.facts import FactKind
 from tasks.retries import NOTIFY, is_last_try
-from tasks.settings import settings
-from tasks.work import journal, telling
+from tasks.work import escalating, incident_channel, journal
 
 
 def due_escalations(incident: str, now: datetime) -> tuple[Due, ...]:
@@ -18,16 +17,13 @@ def due_escalations(incident: str, now: datetime) -> tuple[Due, ...]:
 
 @task(name="Escalate", tags={"runbook:escalation.matrix"}, **NOTIFY)
 def escalate(incident: str, due: Due) -> None:
-    """Tell the step's contact, and record the step whether or not chat took it.
+    """Tell whoever fills the step's role now, and record the step whether or not they heard."""
+    escalating.take(incident, due, datetime.now(UTC), last_try=is_last_try())
 
-    A contact that the settings do not know is told by the name that the journal gives.
-    """
-    contact = str(getattr(settings().contacts, due.contact, due.contact))
-    text = f"{incident} escalates to you: {due.reason}"
-    telling.tell(incident, contact, due.step, text, last_try=is_last_try())
-    journal.append(
-        incident,
-        FactKind.ESCALATED,
-        {"step": due.step, "to": contact, "reason": due.reason},
-        key=f"escalated:{due.step}",
-    )
+
+@task(name="Bring them into the channel", **NOTIFY)
+def bring_in(incident: str, due: tuple[Due, ...]) -> None:
+    """Invite whom the steps have told, and write the pinned summary as it stands."""
+    roles = tuple(role for step in due if (role := known(step.contact)) is not None)
+    incident_channel.invite(incident, roles, last_try=is_last_try())
+    incident_channel.keep_summary(incident, last_try=is_last_try())

@@ -133,9 +133,11 @@ def record_diagnosis(incident: str, verdict: Verdict) -> None:
 
 
 @task(name="Set hold", tags={"runbook:breach.stop"}, **READ)
-def set_hold(incident: str, scope: str, reason: str, damage: str) -> int:
+def set_hold(
+    incident: str, scope: str, reason: str, damage: str, needs: str = holding.SNAPSHOT
+) -> int:
     """Refuse every change of `scope` until the evidence of this damage is sealed; its place."""
-    return holding.hold_until_sealed(incident, scope, reason, damage).seq
+    return holding.hold_until_sealed(incident, scope, reason, damage, needs).seq
 
 
 @task(name="Propose plan", **READ)

@@ -11,7 +11,8 @@ from tasks.domain.ledger import Verdict
 from tasks.domain.ledger.legacy_keys import MAX_KEY_BYTES, LegacyKey
 from tasks.progress import shown_progress
 from tasks.retries import READ
-from tasks.settings import read_bytes, settings
+from tasks.sections.files import read_bytes
+from tasks.settings import settings
 from tasks.work import log_recovery
 from tasks.work.kept_notes import kept_notes
 from tasks.work.log_directory import DirectoryLog

@@ -12,7 +12,8 @@ from tasks.domain.impact import Questions, estimate
 from tasks.domain.observation import Health, Observation
 from tasks.domain.severity import IMPACT
 from tasks.retries import READ
-from tasks.settings import MetricsSettings, settings
+from tasks.sections.systems import MetricsSettings
+from tasks.settings import settings
 from tasks.work.checks import Seen, observe
 
 _SHOWN = 20

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from tasks.clients.errors import ClientError
 from tasks.clients.object_store import ObjectStore
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 
 BUCKET = "sealed-logs"
 _GRPC_LIMIT = 42_768  # SeaweedFS listens on port + 10000 too: above all that we take

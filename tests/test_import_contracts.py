@@ -18,7 +18,7 @@ BIN = Path(sys.executable).parent
 LIGHT_VERBS = (
     *("verify", "seal", "key", "prove", "bundle"),
     *("doctor", "incidents", "report", "approve", "deny", "policy"),
-    *("acknowledge", "close", "hold", "restore"),
+    *("acknowledge", "close", "hold", "restore", "status-page", "contacts", "figures"),
 )
 HELP_SECONDS = 0.5
 # The published example key of the signed-note format: valid, and nobody's here.

@@ -18,7 +18,7 @@ def test_the_verbs_of_the_readme_are_those_of_the_command() -> None:
     named = {
         verb
         for found in VERB_CELL.finditer(table)
-        for verb in re.findall(r"`([a-z]+)", found["verbs"])
+        for verb in re.findall(r"`([a-z-]+)", found["verbs"])
     }
     assert named == set(cli.commands)
 

@@ -14,7 +14,7 @@ from deployments.gateway.prefect_api import PrefectApi, Run
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Stage
 from tasks.work import journal, responder
-from tasks.work.incidents import ESCALATION, INCIDENT, RESUME
+from tasks.work.incidents import ESCALATION, INCIDENT, REPORT, RESUME
 
 log = logging.getLogger("gateway.dispatcher")
 
@@ -73,7 +73,7 @@ class Advance:
         """What to do with the row now. Raises ClientError when Prefect cannot be asked."""
         if row.flow_run is not None:
             return self._go_on(row, row.flow_run)
-        if row.deployment == ESCALATION:
+        if row.deployment in {ESCALATION, REPORT}:
             return self._start(row)
         return self._respond(row)
 
@@ -196,11 +196,11 @@ class Advance:
             return Finished("gave up", GAVE_UP)
         deployment = INCIDENT if row.deployment == RESUME else row.deployment
         after = f".after.{row.flow_run}" if row.flow_run else ""
-        escalates = deployment == ESCALATION
+        verb = {ESCALATION: "escalate ", REPORT: "report "}.get(deployment, "")
         run = self._api.create_run(
             deployment,
             key=row.key + after,
-            name=f"escalate {row.incident}" if escalates else row.incident,
+            name=f"{verb}{row.incident}",
             tags=[row.incident],
             parameters={"incident_id": row.incident},
         )

@@ -16,12 +16,14 @@ from deployments.gateway import (
     login,
     measuring,
     reading,
+    reviews,
     statements,
+    status_page,
 )
 from deployments.gateway.answers import Turned, refusal
 from deployments.gateway.body_guard import BodyGuard
 from deployments.gateway.dispatcher import Dispatcher
-from deployments.gateway.pages import say, show, static_files
+from deployments.gateway.pages import figures_page, say, show, static_files, write_review
 from deployments.gateway.pages.known import VERIFY
 from deployments.gateway.pages.look import wants_page
 from deployments.gateway.pages.page_route import turned_page
@@ -87,10 +89,14 @@ def build_app(
     app.include_router(intake.router)
     app.include_router(decisions.router)
     app.include_router(statements.router)
+    app.include_router(reviews.router)
+    app.include_router(figures_page.router)
+    app.include_router(figures_page.pages)
+    app.include_router(status_page.router)
     app.include_router(reading.router)
     app.include_router(measuring.router)
     app.include_router(login.build_router())
-    for pages in (show, say, static_files, live):
+    for pages in (show, say, write_review, static_files, live):
         app.include_router(pages.router)
     app.add_exception_handler(Turned, _turned)
     app.add_exception_handler(Transient, _unavailable)

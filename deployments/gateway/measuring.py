@@ -21,9 +21,9 @@ from deployments.gateway.group_commit import GroupCommit
 from deployments.gateway.metrics import REGISTRY, TTA_SECONDS, TTR_SECONDS
 from deployments.gateway.reconciler import Reconciler
 from tasks.clients.errors import Transient
+from tasks.domain.acknowledging import acknowledged_at
 from tasks.domain.drills import Ending
 from tasks.domain.errors import BadInput
-from tasks.domain.escalation import acknowledged_at
 from tasks.domain.facts import RUNBOOK, FactKind
 from tasks.domain.severity import Severity
 from tasks.work import drill_records, journal, journal_places, responder, routing, successes

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tasks.work import responder
-from tasks.work.incidents import CHANNEL, ESCALATION
+from tasks.work.incidents import CHANNEL, ESCALATION, REPORT
 
 LEASE_SECONDS = 30
 
@@ -69,7 +69,8 @@ UPDATE dispatches SET done_at = clock_timestamp(), result = %s WHERE id = %s AND
 """
 _LAST_RUN = """
 SELECT flow_run::text FROM dispatches
- WHERE incident = %s AND flow_run IS NOT NULL AND deployment <> %s ORDER BY id DESC LIMIT 1
+ WHERE incident = %s AND flow_run IS NOT NULL AND deployment <> ALL(%s)
+ ORDER BY id DESC LIMIT 1
 """
 
 
@@ -140,5 +141,5 @@ class Outbox:
 def last_run(incident: str) -> str | None:
     """The last response run that was created for an incident."""
     with responder.connection() as connection:
-        row = connection.execute(_LAST_RUN, (incident, ESCALATION)).fetchone()
+        row = connection.execute(_LAST_RUN, (incident, [ESCALATION, REPORT])).fetchone()
     return None if row is None else row[0]

@@ -15,16 +15,22 @@ from deployments.gateway.group_commit import GroupCommit
 from deployments.gateway.pages.known import CANNOT_BE_READ, KNOWN, Unreadable
 from deployments.gateway.people import Reader
 from tasks.clients.errors import Transient
-from tasks.domain.escalation import acknowledged_at
+from tasks.domain.acknowledging import acknowledged_at
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident
+from tasks.domain.report_seal import version_name
 from tasks.settings import settings
 from tasks.work import incidents, journal, quarantine, responder, work_progress
 
 router = APIRouter()
 
 _LIST_LIMIT = 50
-_MEDIA = {"html": "text/html; charset=utf-8", "pdf": "application/pdf"}
+_MEDIA = {
+    "html": "text/html; charset=utf-8",
+    "pdf": "application/pdf",
+    "json": "application/json",
+    "seal": "text/plain; charset=utf-8",
+}
 _REPORT_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; style-src 'unsafe-inline'; img-src data:;"
@@ -36,7 +42,7 @@ _REPORT_HEADERS = {
 }
 Sha256 = Annotated[str, Path(pattern=r"^[0-9a-f]{64}$")]
 After = Annotated[int, Query(ge=-1, lt=1 << 63)]
-Suffix = Annotated[str, Path(pattern=r"^(html|pdf)$")]
+Suffix = Annotated[str, Path(pattern=r"^(html|pdf|json|seal)$")]
 
 
 @router.get("/incidents")
@@ -155,7 +161,8 @@ def _reported_path(incident: str, suffix: str, sha256: str) -> FilePath | None:
         if not isinstance(reported, Mapping) or reported.get("sha256") != sha256:
             continue
         named = FilePath(str(reported.get("path", "")))
-        for path in (directory / named, named):
+        kept = directory / incident / version_name(sha256, suffix)
+        for path in (kept, directory / named, named):
             if path.resolve().is_relative_to(directory) and path.is_file():
                 return path
     return None

@@ -15,10 +15,12 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from deployments.gateway.answers import refusal
 from deployments.gateway.decisions import IncidentId, recorded
 from deployments.gateway.people import Person, permitted
+from tasks.domain.breach_decision import Risk
 from tasks.domain.change_wish import Wanted
 from tasks.domain.errors import BadInput, NotApproved, NotPermitted
 from tasks.domain.facts import Fact
 from tasks.domain.holds import EVERYTHING
+from tasks.domain.isolation_state import Word
 from tasks.domain.recovery_target import Target
 from tasks.domain.roles import Act
 from tasks.domain.routes import TITLE_LIMIT
@@ -27,6 +29,8 @@ from tasks.work import (
     asking_for_change,
     asking_for_restore,
     asking_for_rollback,
+    judging,
+    judging_isolation,
     replanning,
     statements,
 )
@@ -90,6 +94,15 @@ class Changed(Reason):
     replicas: Annotated[int, Field(ge=0, le=1000)] = 0
 
 
+class Judged(Reason):
+    """The risk of a breach of personal data, since when the house is aware, and corrections."""
+
+    risk: Risk
+    aware_at: AwareDatetime | None = None
+    cases: Annotated[list[Name], Field(max_length=10)] = []
+    corrections: Annotated[dict[Name, Any], Field(max_length=10)] = {}
+
+
 class Scoped(Reason):
     """Something about the changes of a scope: `*`, or a target such as database/rlhf_audit."""
 
@@ -127,7 +140,7 @@ def declare(
         )
         return {**asdict(declared), "by": person.name}
 
-    return _answered(speak)
+    return answered(speak)
 
 
 @router.post("/restores")
@@ -141,7 +154,7 @@ def ask_for_restore(
         asked = asking_for_restore.ask_for_restore(person, target, body.reason)
         return {**asdict(asked), "by": person.name}
 
-    return _answered(speak)
+    return answered(speak)
 
 
 @router.post("/rollbacks")
@@ -156,7 +169,7 @@ def ask_for_rollback(
         )
         return {**asdict(asked), "by": person.name}
 
-    return _answered(speak)
+    return answered(speak)
 
 
 @router.post("/changes")
@@ -171,7 +184,7 @@ def ask_for_change(
         )
         return {**asdict(asked), "by": person.name}
 
-    return _answered(speak)
+    return answered(speak)
 
 
 @router.post("/incidents/{incident}/acknowledge")
@@ -235,6 +248,37 @@ def stop_clock(
     return _said(lambda: statements.stop_clock(incident, person, clock, body.reason))
 
 
+@router.post("/incidents/{incident}/privacy/decide")
+def decide_risk(
+    incident: IncidentId,
+    body: Judged,
+    person: Annotated[Person, Depends(permitted(Act.JUDGE_BREACH))],
+) -> JSONResponse:
+    """How great the risk to people is; the law's clocks and the drafts follow from it."""
+    return _said(
+        lambda: judging.decide(
+            incident,
+            person,
+            body.risk,
+            body.reason,
+            aware_at=body.aware_at,
+            cases=body.cases,
+            corrections=body.corrections,
+        )
+    )
+
+
+@router.post("/incidents/{incident}/isolation/{word}")
+def judge_isolation(
+    incident: IncidentId,
+    word: Word,
+    body: Reason,
+    person: Annotated[Person, Depends(permitted(Act.JUDGE_ISOLATION))],
+) -> JSONResponse:
+    """Confirm what is isolated, so that it stays, or have it taken back now."""
+    return _said(lambda: judging_isolation.judge_isolation(incident, person, word, body.reason))
+
+
 @router.post("/incidents/{incident}/holds")
 def hold(
     incident: IncidentId, body: Held, person: Annotated[Person, Depends(permitted(Act.HOLD))]
@@ -271,7 +315,7 @@ def hold_everything(
         incident = statements.hold_everything(person, body.reason, body.review_at, body.scope)
         return {"incident": incident, "by": person.name}
 
-    return _answered(speak)
+    return answered(speak)
 
 
 @router.post("/holds/lift")
@@ -283,10 +327,10 @@ def lift_from_everything(
 
 
 def _said(speak: Callable[[], Fact]) -> JSONResponse:
-    return _answered(lambda: recorded(speak()))
+    return answered(lambda: recorded(speak()))
 
 
-def _answered(speak: Callable[[], dict[str, Any]]) -> JSONResponse:
+def answered(speak: Callable[[], dict[str, Any]]) -> JSONResponse:
     """What was recorded, or why nothing was."""
     try:
         return JSONResponse(speak())

@@ -3,8 +3,9 @@
 Several gateways may run; the one that holds the advisory lock acts. Nothing breaks if two do: an
 order has a unique key, a decision too. Facts are read again only when an incident has new ones.
 
-What time makes due: escalations, the end of a plan's validity, the end of an incident whose alerts
-have been resolved for long enough, and an incident when the Watchdog is not heard.
+What time makes due: escalations, the end of a plan's validity, the return of an isolation that
+nobody has confirmed, the end of an incident whose alerts have been resolved for long enough, and an
+incident when the Watchdog is not heard.
 """
 
 import logging
@@ -21,9 +22,11 @@ from tasks.clients.errors import ClientError
 from tasks.domain.approval import EXPIRED, Standing, standing
 from tasks.domain.escalation import Due, pending_steps
 from tasks.domain.incident import Incident
+from tasks.domain.isolation_state import is_due, isolation_of
 from tasks.domain.resolution import is_quiet, what_keeps_open
 from tasks.domain.severity import Severity
 from tasks.work import heartbeats, incidents, journal, resolution, responder
+from tasks.work.judging_isolation import return_order
 
 log = logging.getLogger("gateway.ticker")
 
@@ -129,6 +132,7 @@ class Ticker:
         watched.escalate(now)
         if watched.is_open:
             watched.settle_plan(now)
+            watched.take_isolation_back(now)
             watched.close(now)
 
 
@@ -167,6 +171,18 @@ class _Watched:
         elif decided and _RESUMPTION not in self.ordered:
             order_resumption(self.incident)
             self.ordered.add(_RESUMPTION)
+
+    def take_isolation_back(self, now: datetime) -> None:
+        """Order the run that takes back what nobody has confirmed in time; each attempt once."""
+        isolation = isolation_of(self.incident)
+        if isolation is None or not is_due(isolation, now):
+            return
+        key = return_order(self.incident.id, isolation)
+        if key in self.ordered:
+            return
+        if incidents.enqueue(self.incident.id, incidents.INCIDENT, key, priority=Severity.P0.rank):
+            log.info("an isolation goes back", extra=self._bound)
+        self.ordered.add(key)
 
     def close(self, now: datetime) -> None:
         """Close it when its alerts have been resolved for long enough and nothing keeps it open."""

@@ -24,7 +24,8 @@ from tasks.clients.errors import Transient
 from tasks.clients.object_store import ObjectStore
 from tasks.clients.server_user import make_server_directory
 from tasks.domain.wal import history_timeline
-from tasks.settings import Settings, StoreSettings
+from tasks.sections.systems import StoreSettings
+from tasks.settings import Settings
 
 ROLE = "base_backup"
 """Login that may stream the patient's WAL and files, and read nothing else."""

@@ -10,12 +10,15 @@ LAB_API_CONTROL_TOKEN (its brakes), LAB_API_ACCESS_LOG (1: a line about each req
 
 import asyncio
 import os
+import re
 import secrets
 import time
+from base64 import b64decode
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +51,7 @@ _MOST_SAMPLED = 20_000
 _MOST_EVENTS = 1000
 _SUSPICIOUS_DENIALS = 5
 _RECENT = 1000
+_ACCOUNT = re.compile(r"[A-Za-z0-9._@-]{1,64}")
 
 _RECORDS = (
     "SELECT seq, event_id, event_type, session_id, timestamp, event_data, integrity_hash"
@@ -236,9 +240,27 @@ def _log_requests(app: FastAPI) -> None:
             spent = round((time.perf_counter() - began) * 1000)
             level = "ERROR" if response.status_code >= 500 else "INFO"  # noqa: PLR2004
             why = " ".join(getattr(request.state, "why", "").split())[:300]
-            said = f"{level} {request.method} {request.url.path} {response.status_code} {spent} ms"
+            asked = f"{request.method} {request.url.path}"
+            who = _caller(request)
+            asked = f'{who} "{asked} HTTP/1.1"' if who else asked
+            said = f"{level} {asked} {response.status_code} {spent} ms"
             print(f"{said} {why}".rstrip(), flush=True)
         return response
+
+
+def _caller(request: Request) -> str:
+    """`address - account` of whoever came through the ingress; empty for a neighbour."""
+    forwarded = request.headers.get("x-forwarded-for", "")
+    try:
+        address = str(ip_address(forwarded.partition(",")[0].strip()))
+    except ValueError:
+        return ""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    account = ""
+    if scheme == "Basic":
+        with suppress(ValueError):
+            account = b64decode(given, validate=True).decode().partition(":")[0]
+    return f"{address} - {account if _ACCOUNT.fullmatch(account) else '-'}"
 
 
 def _measure(app: FastAPI, metrics: Metrics) -> None:

@@ -22,7 +22,8 @@ from tasks.clients.object_store import ObjectStore
 from tasks.clients.postgres import environment
 from tasks.domain.backups import Backup, Kind
 from tasks.domain.ledger import KeyType, NoteSigner, sign_note
-from tasks.settings import Settings, StoreSettings
+from tasks.sections.systems import StoreSettings
+from tasks.settings import Settings
 from tasks.work.base_backups import BASE_TAR, MANIFEST, NOTE_SUFFIX, WAL_TAR
 
 _LEVEL = 1

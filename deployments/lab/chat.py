@@ -24,6 +24,7 @@ from fastapi.responses import JSONResponse
 from deployments.lab.environment import LOOPBACK
 
 _NAME = re.compile(r"[a-z0-9_-]+")
+_MEMBER = re.compile(r"[UW][A-Z0-9]{2,20}")
 _NAME_LIMIT = 80
 _TEXT_LIMIT = 40_000
 _WINDOW_SECONDS = 60.0
@@ -90,8 +91,36 @@ class Workspace:
             raise _Wrong("msg_too_long")
         self._last_ts = max(time.time(), self._last_ts + 0.000001)  # unique within a channel
         message = {"type": "message", "text": text, "ts": f"{self._last_ts:.6f}"}
+        for kept in ("metadata", "thread_ts"):
+            if body.get(kept):
+                message[kept] = body[kept]
         self.messages.append({**message, "channel": channel["id"], "name": channel["name"]})
         return {"channel": channel["id"], "ts": message["ts"], "message": message}
+
+    def update(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """chat.update: another text of a message of ours."""
+        channel, wanted = self._channel(body), str(body.get("ts", ""))
+        text = body.get("text", "")
+        if not text:
+            raise _Wrong("no_text")
+        for message in self.messages:
+            if (message["channel"], message["ts"]) == (channel["id"], wanted):
+                message["text"], message["edited"] = text, True
+                return {"channel": channel["id"], "ts": wanted, "text": text}
+        raise _Wrong("message_not_found")
+
+    def history(self, body: Mapping[str, Any]) -> dict[str, Any]:
+        """conversations.history: the newest first, by the channel's id alone, without replies."""
+        channel = self._channel(body, by_id_only=True)
+        found = [
+            {name: value for name, value in message.items() if name not in {"channel", "name"}}
+            for message in reversed(self.messages)
+            if message["channel"] == channel["id"] and "thread_ts" not in message
+        ][: int(body.get("limit", 100))]
+        if not body.get("include_all_metadata"):
+            for message in found:
+                message.pop("metadata", None)
+        return {"messages": found, "has_more": False}
 
     def invite(self, body: Mapping[str, Any]) -> dict[str, Any]:
         """conversations.invite; `users` is a list with commas."""
@@ -99,6 +128,8 @@ class Workspace:
         users = [user for user in str(body.get("users", "")).split(",") if user]
         if not users:
             raise _Wrong("no_user")
+        if not all(_MEMBER.fullmatch(user) for user in users):
+            raise _Wrong("user_not_found")
         if set(users) & set(channel["members"]):
             raise _Wrong("already_in_channel")
         channel["members"].extend(users)
@@ -116,10 +147,11 @@ class Workspace:
         self.pins.append(pin)
         return {}
 
-    def _channel(self, body: Mapping[str, Any]) -> dict[str, Any]:
+    def _channel(self, body: Mapping[str, Any], *, by_id_only: bool = False) -> dict[str, Any]:
         wanted = str(body.get("channel", ""))
         for channel in self.channels.values():
-            if wanted in (channel["id"], channel["name"], f"#{channel['name']}"):
+            names = () if by_id_only else (channel["name"], f"#{channel['name']}")
+            if wanted in (channel["id"], *names):
                 return channel
         raise _Wrong("channel_not_found")
 
@@ -132,6 +164,8 @@ def create_app(token: str, per_minute: int = 100) -> FastAPI:
         "auth.test": lambda _: {"user": "runbook"},
         "conversations.create": space.create,
         "chat.postMessage": space.post,
+        "chat.update": space.update,
+        "conversations.history": space.history,
         "conversations.invite": space.invite,
         "pins.add": space.pin,
     }

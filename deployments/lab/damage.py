@@ -14,7 +14,9 @@ class Damage:
     gone; `annotations`: event ids of the rows of that table that surely lie in the WAL before it,
     and `annotations_later` of those that only came after. `at`: the moment just before the damage.
     `free_bytes`: room that is left where the responder works. `cause`: the code of the cause that a
-    diagnosis must name first; `culprits`: pids of the sessions that make the trouble.
+    diagnosis must name first; `culprits`: pids of the sessions that make the trouble; `account`:
+    whose they are. `address`: where an attacker comes from; `names`: accounts that it has tried.
+    `people`: how many are concerned by an exposure.
     """
 
     said: str = ""
@@ -32,6 +34,10 @@ class Damage:
     free_bytes: int = 0
     cause: str = ""
     culprits: frozenset[int] = frozenset()
+    account: str = ""
+    address: str = ""
+    names: frozenset[str] = frozenset()
+    people: int = 0
 
     @property
     def concerns_records(self) -> bool:

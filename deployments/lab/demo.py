@@ -193,6 +193,7 @@ def judge(
         misnamed=misnamed,
         verified_again=verdict.status is Status.VERIFIED,
         resealed=resealed,
+        damage_stays=scenario.damage_stays,
     )
     checks = (*expectations.of_each(situation), *scenario.expect(situation))
     return outcome.Judged(

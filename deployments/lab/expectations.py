@@ -40,7 +40,8 @@ class Situation:
     """All that there is to judge by: the lab as it is now, the journal, and what was damaged.
 
     `resealed` is the size of the log that the sealer signed afterwards, None when it refused;
-    `verified_again` whether the table reproduces that signature.
+    `verified_again` whether the table reproduces that signature. `damage_stays`: mending it is no
+    part of this response.
     """
 
     lab: Lab
@@ -51,6 +52,7 @@ class Situation:
     misnamed: set[int]
     verified_again: bool
     resealed: int | None
+    damage_stays: bool = False
 
     @property
     def damage(self) -> Damage:
@@ -70,11 +72,7 @@ def of_each(now: Situation) -> list[Check]:
     proof, accounted = now.incident.proof, now.accounted
     checks = [
         Check("the response says that its own proof holds", bool(proof and proof.get("holds"))),
-        Check(
-            "the sealer signs what there is now, and the table reproduces that signature",
-            now.verified_again and now.resealed is not None,
-            f"{now.resealed:,} records" if now.resealed else "the sealer refused",
-        ),
+        _sealed_again(now),
         Check(
             "every record that a writer was told is written is in service or listed as lost",
             not accounted.missing,
@@ -91,6 +89,20 @@ def of_each(now: Situation) -> list[Check]:
             )
         )
     return checks
+
+
+def _sealed_again(now: Situation) -> Check:
+    if now.damage_stays:
+        return Check(
+            "the sealer refuses to sign what was altered, and the table proves nothing else",
+            now.resealed is None and not now.verified_again,
+            f"{now.resealed:,} records were signed" if now.resealed else "",
+        )
+    return Check(
+        "the sealer signs what there is now, and the table reproduces that signature",
+        now.verified_again and now.resealed is not None,
+        f"{now.resealed:,} records" if now.resealed else "the sealer refused",
+    )
 
 
 def of_bad_backups(now: Situation) -> list[Check]:

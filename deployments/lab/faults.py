@@ -18,11 +18,18 @@ from deployments.lab.backup_faults import (
     missing_wal,
     tampered_and_backed_up,
 )
+from deployments.lab.breach_faults import (
+    credential_stuffing,
+    data_exfiltration,
+    evidence_store_down,
+    insider_tampering,
+)
 from deployments.lab.cache_faults import redis_down
 from deployments.lab.cluster_faults import api_down
+from deployments.lab.communication_faults import chat_down, dpo_unreachable
 from deployments.lab.damage import Damage
 from deployments.lab.parts import Parts
-from deployments.lab.privacy_faults import noise_broken, privacy_overspend
+from deployments.lab.privacy_faults import annotator_exposed, noise_broken, privacy_overspend
 from deployments.lab.queue_faults import queue_backlog
 from deployments.lab.release_faults import bad_release
 from deployments.lab.session_faults import connections_exhausted, lock_storm, slow_queries
@@ -55,6 +62,17 @@ _STORAGE = {
 _PRIVACY_LABELS = {"category": "privacy", "job": "privacy-metrics"}
 _DATABASE_LABELS = {"severity": "high", "category": "infrastructure", "job": "postgres"}
 _API_LABELS = {"category": "operational", "job": "rlhf-audit-trail-app"}
+_SECURITY_LABELS = {"category": "security", "job": "rlhf-audit-trail-app"}
+_EXPOSED_LABELS = {
+    "alertname": "AnnotatorDataExposed",
+    "severity": "critical",
+    "category": "privacy",
+    "job": "rlhf-audit-trail-app",
+}
+_EXPOSED = {
+    "summary": "Data of annotators was found where everybody can read it",
+    "description": "an export of annotations lies in a public bucket",
+}
 _REBUILD = "Rebuild what proves the log from what is proven"
 
 
@@ -248,6 +266,69 @@ FAULTS = {
             {"alertname": "HighErrorRate", "severity": "high", **_API_LABELS},
             {"summary": "More than 5 % of the requests fail"},
             pods_crash_looping,
+        ),
+        Fault(
+            "breach-credential-stuffing",
+            "forty accounts are tried from one address, which is then let in with a stolen token",
+            {
+                "alertname": "SuspiciousAuthenticationPattern",
+                "severity": "critical",
+                **_SECURITY_LABELS,
+            },
+            {"summary": "Many accounts are refused, and then one is let in"},
+            credential_stuffing,
+            monitored=False,
+        ),
+        Fault(
+            "breach-data-exfiltration",
+            "an analyst's account, refused by the API, copies the audit trail from the database",
+            {"alertname": "PotentialDataExfiltration", "severity": "critical", **_SECURITY_LABELS},
+            {"summary": "One session reads far more than ever before"},
+            data_exfiltration,
+            monitored=False,
+        ),
+        Fault(
+            "insider-tampering",
+            "somebody of the house rewrites seven audit records and removes five",
+            {"alertname": "UnauthorizedAccessAttempt", "severity": "critical", **_SECURITY_LABELS},
+            {"summary": "An account is denied what it may not read, again and again"},
+            insider_tampering,
+            monitored=False,
+        ),
+        Fault(
+            "privacy-annotator-exposed",
+            "an export with the annotators' data lies in a bucket that everybody can read",
+            _EXPOSED_LABELS,
+            _EXPOSED,
+            annotator_exposed,
+            monitored=False,
+        ),
+        Fault(
+            "dpo-unreachable",
+            "the same, while chat is down and the data protection officer's mailbox is full",
+            _EXPOSED_LABELS,
+            _EXPOSED,
+            dpo_unreachable,
+            monitored=False,
+        ),
+        Fault(
+            "chat-down",
+            "seven records are rewritten and five removed while chat is down",
+            _INTEGRITY_LABELS,
+            _INTEGRITY,
+            chat_down,
+        ),
+        Fault(
+            "evidence-store-down",
+            "an intruder is let in while the store that would take the evidence is down",
+            {
+                "alertname": "SuspiciousAuthenticationPattern",
+                "severity": "critical",
+                **_SECURITY_LABELS,
+            },
+            {"summary": "Many accounts are refused, and then one is let in"},
+            evidence_store_down,
+            monitored=False,
         ),
     )
 }

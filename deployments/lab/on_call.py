@@ -29,13 +29,15 @@ _TOKEN_VALID = timedelta(hours=12)
 class OnCall:
     """Whoever is on call while a scenario runs. `wanted`: what was asked for, if anything was.
 
-    `room_at`: when there was room again on a disk that was full.
+    `room_at`: when there was room again on a disk that was full; `mended_at`: when a system was
+    back that somebody had to start again.
     """
 
     lab: Lab
     damage: Damage
     wanted: Target | None = None
     room_at: datetime | None = None
+    mended_at: datetime | None = None
 
     def ask(self, target: Target, reason: str) -> None:
         """Ask for the database as of the target, as the on-call engineer."""

@@ -4,7 +4,9 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-from deployments.lab import prefect_server, template
+import pyrage
+
+from deployments.lab import mailbox, prefect_server, template
 from deployments.lab.alertmanager import AlertmanagerServer
 from deployments.lab.archiving import Archiver, base_variables
 from deployments.lab.cache import CacheServer
@@ -46,8 +48,9 @@ class Options:
     and where both are installed, what Prometheus finds reaches the gateway by Alertmanager; without
     it, only what somebody sends. With `archiving` the patient's WAL is archived and a base
     backup is taken. With `cluster` the patient's servers live in a simulated Kubernetes cluster,
-    and users read from the API. With `small_disk` (megabytes; needs root) the responder works on a
-    file system of that size. `state` and `reports` default to places of the lab's own.
+    and users read from the API. With `mail` the contacts have mailboxes beside chat. With
+    `small_disk` (megabytes; needs root) the responder works on a file system of that
+    size. `state` and `reports` default to places of the lab's own.
     """
 
     records: int = 50_000
@@ -60,6 +63,7 @@ class Options:
     alerting: bool = False
     archiving: bool = False
     cluster: bool = False
+    mail: bool = False
     small_disk: int = 0
     state: Path | None = None
     reports: Path | None = None
@@ -98,6 +102,8 @@ class Parts:
         self.people: dict[str, str] = {}
         self.backup_size = self.sealed_size = 0
         self.backup_key = self.base_key = ""
+        self.mailbox: Service | None = None
+        self.evidence_identity = pyrage.x25519.Identity.generate()
         self.alert_token = new_password()
         self.control_token = new_password()
         self.ports = {"gateway": free_port(), "prefect": free_port()}
@@ -161,6 +167,7 @@ class Parts:
             "RUNBOOK_DATABASE__READER_DSN": self.reader_dsn,
             "RUNBOOK_DATABASE__RECOVERY_DSN": self.recovery_dsn,
             "RUNBOOK_DATABASE__NAME": DATABASE,
+            "RUNBOOK_BREACH__ISOLATION_DSN": self.patient.dsn("audit_isolation", "postgres"),
             "RUNBOOK_DATABASE__CLIENT_BINARIES": str(binaries()),
             "RUNBOOK_DATABASE__SCHEMA_FILE": str(Path(__file__).with_name("schema.sql")),
             **PATIENCE,
@@ -169,7 +176,9 @@ class Parts:
             "RUNBOOK_PRIVACY__CANARIES": json.dumps(CANARIES),
             "RUNBOOK_CACHE__URL": self.cache.url,
             "RUNBOOK_METRICS__PROMETHEUS_URL": self.prometheus.url if self.prometheus else "",
+            "RUNBOOK_EVIDENCE__RECIPIENTS": json.dumps([str(self.evidence_identity.to_public())]),
             **self._alerting_environment,
+            **(mailbox.environment(self.mailbox) if self.mailbox else {}),
             **self._links,
             **self.objects.store_environment("responder"),
             **self.trust_environment,
@@ -183,6 +192,7 @@ class Parts:
             "RUNBOOK_RESPONDER__REPORTS": str(self.reports),
             "RUNBOOK_CHAT__URL": f"{self.chat.url}/api",
             "RUNBOOK_CHAT__TOKEN": self.chat.token,
+            "RUNBOOK_STATUS_PAGE__DIRECTORY": str(self.path / "status-page"),
             "RUNBOOK_GATEWAY__URL": self.gateway_url,
             "RUNBOOK_GATEWAY__ALERT_TOKENS": json.dumps([self.alert_token]),
         }

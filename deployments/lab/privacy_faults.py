@@ -18,6 +18,13 @@ _HALF = 0.5
 _ANSWER_SECONDS = 20.0
 _NOTICED_SECONDS = 1.0
 _ANYBODY = "SELECT annotator FROM privacy_budgets ORDER BY annotator LIMIT 1"
+_CONCERNED = (
+    "SELECT count(DISTINCT annotator) FROM (SELECT annotator FROM annotations UNION ALL"
+    " SELECT annotator FROM privacy_budgets UNION ALL SELECT event_data ->> 'annotator'"
+    " FROM audit_events) AS everybody"
+)
+_EXPORT = "SELECT event_id, annotator FROM annotations"
+PUBLIC = "public-exports"
 _RESET = "UPDATE privacy_budgets SET epsilon_used = 0, delta_used = 0, operations_count = 0"
 
 
@@ -44,6 +51,21 @@ def noise_broken(lab: Parts) -> Damage:
     """A new version of the engine adds half of the noise that it claims."""
     Engine(lab.engine_file).break_noise(_HALF)
     return Damage("the noise has half of its scale", cause="privacy.noise-broken")
+
+
+def annotator_exposed(lab: Parts) -> Damage:
+    """An export of all annotations is put into a bucket that is meant for the public."""
+    with lab.patient.connect(DATABASE) as connection:
+        row = connection.execute(_CONCERNED).fetchone()
+        exported = connection.execute(_EXPORT).fetchall()
+    client = lab.objects.client("operator")
+    client.create_bucket(Bucket=PUBLIC)
+    lines = "\n".join(",".join(map(str, each)) for each in exported)
+    client.put_object(Bucket=PUBLIC, Key="annotations.csv", Body=lines.encode())
+    client.close()
+    people = int(row[0]) if row else 0
+    said = f"{len(exported)} annotations of {people} people lie in the bucket {PUBLIC}"
+    return Damage(said, people=people)
 
 
 def release(lab: Parts, annotator: str, epsilon: float) -> int:

@@ -7,8 +7,10 @@ from typing import Any
 
 from deployments.lab import (
     api_expectations,
+    breach_expectations,
     cache_expectations,
     cluster_expectations,
+    communication_expectations,
     expectations,
     privacy_expectations,
     queue_expectations,
@@ -34,7 +36,8 @@ class Scenario:
     `options`: what it changes of the lab's options. `act`: what the on-call engineer does when a
     fact of the incident is journaled; approving is not among it. `expect`: what must be true of
     this scenario, beside what must be true of each. `stays_open`: what is wrong only people can
-    mend, so the response ends with an open incident.
+    mend, so the response ends with an open incident. `damage_stays`: what is damaged is shown and
+    not mended by this response, so that the sealer must refuse it.
     """
 
     fault: Fault
@@ -42,6 +45,7 @@ class Scenario:
     act: Callable[[OnCall, Fact], None] = lambda *_: None
     expect: Callable[[Situation], list[Check]] = lambda _: []
     stays_open: bool = False
+    damage_stays: bool = False
 
 
 def ask_for_the_moment_before(on_call: OnCall, fact: Fact) -> None:
@@ -59,6 +63,14 @@ def make_room(on_call: OnCall, fact: Fact) -> None:
         on_call.room_at = datetime.now(UTC)
         target = Target(TargetKind.BEFORE_DAMAGE)
         on_call.ask(target, "the disk is larger now: go on with the restore")
+
+
+def bring_the_store_back(on_call: OnCall, fact: Fact) -> None:
+    """The response waits for the object store: somebody starts it again."""
+    said = str(fact.data.get("text", "")) if fact.kind is FactKind.NOTE else ""
+    if on_call.mended_at is None and "beginning again" in said:
+        on_call.lab.objects.start()
+        on_call.mended_at = datetime.now(UTC)
 
 
 def options_for(scenario: Scenario, records: int) -> Mapping[str, Any]:
@@ -114,6 +126,48 @@ SCENARIOS = {
             "pods-crash-looping",
             options=_CLUSTER,
             expect=api_expectations.of_pods_crash_looping,
+        ),
+        _of(
+            "breach-credential-stuffing",
+            options=_CLUSTER,
+            expect=breach_expectations.of_credential_stuffing,
+            stays_open=True,
+        ),
+        _of(
+            "breach-data-exfiltration",
+            options=_CLUSTER,
+            expect=breach_expectations.of_data_exfiltration,
+            stays_open=True,
+        ),
+        _of(
+            "insider-tampering",
+            options={**_CLUSTER, "checked_per_second": 0},
+            expect=breach_expectations.of_insider_tampering,
+            stays_open=True,
+            damage_stays=True,
+        ),
+        _of(
+            "privacy-annotator-exposed",
+            expect=privacy_expectations.of_annotator_exposed,
+            stays_open=True,
+        ),
+        _of(
+            "dpo-unreachable",
+            options={"mail": True},
+            expect=communication_expectations.of_dpo_unreachable,
+            stays_open=True,
+        ),
+        _of(
+            "chat-down",
+            options={"mail": True},
+            expect=communication_expectations.of_chat_down,
+        ),
+        _of(
+            "evidence-store-down",
+            options=_CLUSTER,
+            act=bring_the_store_back,
+            expect=breach_expectations.of_evidence_store_down,
+            stays_open=True,
         ),
     )
 }

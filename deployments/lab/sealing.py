@@ -22,7 +22,7 @@ from deployments.witness.state import make_state
 from tasks.clients import sealer
 from tasks.domain.errors import RunbookError
 from tasks.domain.ledger import KeyType, NoteSigner, NoteVerifier
-from tasks.settings import SealerSettings
+from tasks.sections.house import SealerSettings
 
 WITNESSES = ("witness-one.lab", "witness-two.lab")
 QUORUM = 2

@@ -20,7 +20,7 @@ _NOTICED_SECONDS = 4.0
 
 def lock_storm(lab: Parts) -> Damage:
     """A migration by hand was begun, locks the table, and nobody ends it."""
-    culprits, others = _misbehave(lab, "lock-storm", MIGRATOR)
+    culprits, others = misbehaving(lab, "lock-storm", MIGRATOR)
     return Damage(
         f"a forgotten migration locks audit_records; {len(others)} sessions and the API wait",
         cause="db.lock-storm",
@@ -30,7 +30,7 @@ def lock_storm(lab: Parts) -> Damage:
 
 def connections_exhausted(lab: Parts) -> Damage:
     """A dashboard leaks connections until the server takes no more."""
-    culprits, _ = _misbehave(lab, "connections-exhausted", REPORTING)
+    culprits, _ = misbehaving(lab, "connections-exhausted", REPORTING)
     return Damage(
         f"a dashboard leaks {len(culprits)} connections: no slot is left",
         cause="db.connections-exhausted",
@@ -40,7 +40,7 @@ def connections_exhausted(lab: Parts) -> Damage:
 
 def slow_queries(lab: Parts) -> Damage:
     """Somebody runs queries without an end."""
-    culprits, _ = _misbehave(lab, "slow-queries", REPORTING)
+    culprits, _ = misbehaving(lab, "slow-queries", REPORTING)
     return Damage(
         f"{len(culprits)} queries without an end keep the processors busy",
         cause="db.slow-queries",
@@ -48,8 +48,11 @@ def slow_queries(lab: Parts) -> Damage:
     )
 
 
-def _misbehave(lab: Parts, kind: str, role: str) -> tuple[frozenset[int], frozenset[int]]:
-    """(pids of those who cause it, pids of others who suffer), once it has been so for a while."""
+def misbehaving(lab: Parts, kind: str, role: str) -> tuple[frozenset[int], frozenset[int]]:
+    """Have a process misbehave as `role`, and wait until it has been so for a while.
+
+    (pids of the sessions that cause it, pids of others that suffer).
+    """
     for login in (MIGRATOR, REPORTING):
         lab.patient.add_login(login)
     with lab.patient.connect(DATABASE) as connection:

@@ -1,6 +1,7 @@
 """Clients of the patient's database that misbehave, as a process of their own.
 
-    python -m deployments.lab.sessions lock-storm | connections-exhausted | slow-queries
+    python -m deployments.lab.sessions lock-storm | connections-exhausted | slow-queries |
+                                       exfiltration
 
 Environment: LAB_SESSIONS_DSN (who misbehaves), LAB_SESSIONS_OTHERS_DSN (who suffers from it).
 Prints one line of JSON once the trouble is there: the pids of those who cause it, and of the
@@ -12,6 +13,7 @@ import json
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 
 import psycopg
@@ -24,6 +26,8 @@ SELECT count(*) FROM generate_series(1, 100000) AS a, generate_series(1, 100000)
                      generate_series(1, 100000) AS c WHERE a + b = c + %s
 """
 _MIGRATION = "ALTER TABLE audit_records ADD COLUMN reviewed_by text"
+_CARRIED_AWAY = "COPY audit_records TO STDOUT"
+_PAUSE_SECONDS = 0.2
 _READ = "SELECT count(*) FROM audit_records WHERE seq < 1000"
 
 _kept: list[psycopg.Connection] = []
@@ -81,10 +85,29 @@ def slow_queries() -> dict[str, list[int]]:
     return {"culprits": _pids(clients), "others": []}
 
 
+def exfiltration() -> dict[str, list[int]]:
+    """Somebody copies the whole audit trail, and when it is done begins again."""
+    thief = _connect("LAB_SESSIONS_DSN", "psql")
+    thief.autocommit = True
+
+    def carry_away() -> None:
+        with contextlib.suppress(psycopg.Error):  # ended at last
+            while True:
+                with thief.cursor().copy(_CARRIED_AWAY) as copy:
+                    for _ in copy:
+                        pass
+                time.sleep(_PAUSE_SECONDS)
+
+    threading.Thread(target=carry_away, daemon=True).start()
+    _kept.append(thief)
+    return {"culprits": _pids([thief]), "others": []}
+
+
 KINDS: dict[str, Callable[[], dict[str, list[int]]]] = {
     "lock-storm": lock_storm,
     "connections-exhausted": connections_exhausted,
     "slow-queries": slow_queries,
+    "exfiltration": exfiltration,
 }
 
 

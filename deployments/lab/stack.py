@@ -122,6 +122,8 @@ class Lab(Parts):
             submit(self._start_one, "Valkey", self.cache),
             submit(self._start_one, "chat", self.chat),
         ]
+        if self.mailbox is not None:
+            others.append(submit(self._start_one, "mailboxes", self.mailbox))
         if self.alertmanager is not None:
             others.append(submit(self._start_one, "Alertmanager", self.alertmanager))
         witnessing = [submit(self._start_witness, each) for each in self.witnesses]
@@ -169,6 +171,8 @@ class Lab(Parts):
             self.archiver = Archiver(self.processes, self.path / "wal-out")
         self.cache = CacheServer(self.path / "cache", self.processes)
         self.chat = Service("chat", "chat", self.processes, probe="/_messages")
+        if self.options.mail:
+            self.mailbox = Service("mailbox", "mailbox", self.processes, probe="/_letters")
         self.api = Service("api", "audit_api", self.processes)
         if self.options.cluster:
             self.api.probe = "/metrics"  # it runs, whether or not its database does

@@ -37,6 +37,7 @@ _SAID: dict[FactKind, Callable[[Fact], str]] = {
     FactKind.CHECK_OBSERVED: lambda fact: (
         f"{fact.data['component']}: {fact.data['health']}, {fact.data['summary']}"
     ),
+    FactKind.CLOCK_STARTED: lambda fact: f"{fact.data['clock']}, due {fact.data['due']}",
     FactKind.SEVERITY_ASSIGNED: lambda fact: f"{fact.data['severity']}: {fact.data['reason']}",
     FactKind.DIAGNOSED: lambda fact: (
         f"{fact.data['verdict']}: {fact.data['altered']} records altered, "
@@ -70,6 +71,7 @@ _SAID: dict[FactKind, Callable[[Fact], str]] = {
     FactKind.VERIFIED: lambda fact: f"{fact.data['summary']}",
     FactKind.NOTIFIED: lambda fact: f"{fact.data['audience']} in {fact.data['channel']}",
     FactKind.NOTIFY_FAILED: lambda fact: f"{fact.data['audience']}: {fact.data['error']}",
+    FactKind.STATUS_DRAFTED: lambda fact: f"{fact.data['draft']['subject']}, not public yet",
     FactKind.ESCALATED: lambda fact: f"{fact.data['to']}: {fact.data['reason']}",
     FactKind.REPORTED: lambda fact: f"{fact.data['html']['path']}",
     FactKind.CLOSED: lambda fact: f"{fact.data['outcome']}: {fact.data['summary']}",
@@ -93,7 +95,7 @@ def new_facts(timeout_seconds: float) -> Iterator[Fact]:
 def show(console: Console, fact: Fact, since: datetime | None) -> None:
     """One line: time, seconds since the alert, what, and by whom when a person did it."""
     said = _SAID.get(fact.kind)
-    text = visible(said(fact), _WIDTH) if said else ""
+    text = visible(said(fact) if said else fact.data.get("summary", ""), _WIDTH)
     elapsed = f"{(fact.at - since).total_seconds():+7.2f} s" if since else " " * 9
     who = "" if fact.actor == "runbook" else f"  [{visible(fact.actor, 60)}]"
     line = Text(f"{fact.at:%H:%M:%S.%f}"[:12] + f" {elapsed}  ")

@@ -45,25 +45,48 @@ def bundle_make(
 
 
 @bundle.command("verify")
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", metavar="PATH")
 @TRUST_FILE
 @click.option("--key", "keys", multiple=True, metavar="VKEY", help="name+hash+base64; repeatable.")
 @click.option("--origin", metavar="TEXT", help="The log's name, if not the key's name.")
+@click.option(
+    "--custody",
+    "heads",
+    multiple=True,
+    metavar="ENTRIES:HASH",
+    help="Of evidence: a head of its custody log that was kept elsewhere; repeatable.",
+)
+@click.option(
+    "--roots",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Of evidence: PEM file of the certificates of time-stamp authorities.",
+)
 @JSON
 def bundle_verify(
     *,
-    path: Path,
+    path: str,
     trust_file: Path | None,
     keys: tuple[str, ...],
     origin: str | None,
+    heads: tuple[str, ...],
+    roots: Path | None,
     json_file: Path | None,
 ) -> None:
-    """Verify a bundle with the program that is enclosed in it as verify.py.
+    """Verify a bundle, with the program that is enclosed in it as verify.py, or a bag of evidence.
 
-    Exit 3: it holds, but only under the keys that the bundle itself brings along.
+    PATH of a bag is a directory, or s3://bucket/prefix where it was sealed. Without --key the
+    responder's own key counts, if it is here. Exit 3: it holds, but only under the keys that it
+    brings along itself.
     """
     from deployments import bundle as verb
+    from deployments import evidence_bag
 
+    if evidence_bag.is_one(path):
+        sys.exit(
+            evidence_bag.verify(path, keys=keys, heads=heads, roots=roots, json_file=json_file)
+        )
     sys.exit(
-        verb.verify(path, trust_file=trust_file, keys=keys, origin=origin, json_file=json_file)
+        verb.verify(
+            Path(path), trust_file=trust_file, keys=keys, origin=origin, json_file=json_file
+        )
     )

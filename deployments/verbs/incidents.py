@@ -21,18 +21,6 @@ def incidents(*, gateway: str | None, token_file: Path | None, json_file: Path |
 
 @click.command()
 @click.argument("incident")
-@GATEWAY
-@TOKEN_FILE
-@click.option("--to", "directory", type=click.Path(file_okay=False, path_type=Path), default=".")
-def report(*, incident: str, gateway: str | None, token_file: Path | None, directory: Path) -> None:
-    """Fetch an incident's report (HTML and PDF)."""
-    from deployments import console
-
-    sys.exit(console.report(console.connect(gateway, token_file), incident, directory))
-
-
-@click.command()
-@click.argument("incident")
 @click.option("--plan", "plan_hash", metavar="HASH", help="The plan that you have read.")
 @click.option("--reason", default="", help="Kept with the decision.")
 @GATEWAY

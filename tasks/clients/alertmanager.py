@@ -11,7 +11,7 @@ from tasks.domain.alertmanager import whole_milliseconds
 from tasks.domain.errors import BadInput
 from tasks.domain.reconciling import Listed, Look
 from tasks.domain.silences import HiddenAlert, read_hidden
-from tasks.settings import AlertmanagerSettings
+from tasks.sections.systems import AlertmanagerSettings
 
 _BODY_LIMIT = 16 * 1024 * 1024
 _SUPPRESSED = "suppressed"

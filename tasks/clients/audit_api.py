@@ -5,7 +5,7 @@ from typing import Any
 
 from tasks.clients import http
 from tasks.clients.errors import Malformed
-from tasks.settings import ApiSettings
+from tasks.sections.systems import ApiSettings
 
 MERKLE = "audit/merkle/verify"
 

@@ -19,7 +19,7 @@ from tasks.clients.errors import Conflict, Malformed
 from tasks.clients.local_folder import Unfinished
 from tasks.clients.object_errors import translated_errors
 from tasks.clients.object_store import bulk_client, control_client
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 
 if TYPE_CHECKING:
     from obstore import GetOptions  # exists for type checkers only

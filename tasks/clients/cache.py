@@ -9,7 +9,7 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from tasks.clients.errors import Denied, Malformed, Transient
-from tasks.settings import CacheSettings
+from tasks.sections.systems import CacheSettings
 
 
 def ping(cache: CacheSettings) -> float:

@@ -13,7 +13,7 @@ from tasks.clients.cache import asking
 from tasks.clients.errors import Malformed
 from tasks.domain.alertmanager import clean
 from tasks.domain.cache_readings import OK, CacheState, LastCounted
-from tasks.settings import CacheSettings, MetricsSettings
+from tasks.sections.systems import CacheSettings, MetricsSettings
 
 _TEXT = 40
 _MOST_DATABASES = 64
@@ -31,6 +31,15 @@ def read_state(cache: CacheSettings, queues: Sequence[str]) -> tuple[CacheState,
         if not isinstance(info, dict):
             raise Malformed(f"expected INFO of the cache, found {type(info).__name__}")
         return state_of(info, saves=_saves(client)), _lengths(client, queues)
+
+
+def read_info(cache: CacheSettings) -> dict[str, Any]:
+    """All of `INFO`, as it is. Raises as `asking` does, and Malformed."""
+    with asking(cache, "INFO") as client:
+        info = client.info("everything")
+        if not isinstance(info, dict):
+            raise Malformed(f"expected INFO of the cache, found {type(info).__name__}")
+        return info
 
 
 def last_counted(metrics: MetricsSettings, queue: str) -> LastCounted:

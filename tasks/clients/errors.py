@@ -4,7 +4,8 @@ Why our own: tasks decide on "try again", "ask for a permission" and "it is not 
 not depend on which HTTP or SDK library said so, nor break when it is replaced.
 
     ClientError
-    |-- Transient       time-out, refused connection, 5xx, throttling: reading again may succeed
+    |-- Transient       time-out, refused connection, 5xx: reading again may succeed
+    |   `-- Throttled   too many calls: the same, after the seconds that the other side names
     |-- Denied          401/403, wrong password, missing grant: names what is missing
     |-- NotFound        the named thing does not exist
     |-- Conflict        it changed under us, or exists already with other content
@@ -20,6 +21,14 @@ class ClientError(RunbookError):
 
 class Transient(ClientError):
     """Reading again may succeed; a change must first look at the state."""
+
+
+class Throttled(Transient):
+    """We have asked too often; `seconds` is how long to wait, 0 when nobody says."""
+
+    def __init__(self, message: str, seconds: float = 0.0) -> None:
+        super().__init__(message)
+        self.seconds = seconds
 
 
 class Denied(ClientError):

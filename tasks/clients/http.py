@@ -20,13 +20,15 @@ from typing import Any
 import httpx
 from pydantic import SecretStr
 
-from tasks.clients.errors import Denied, Malformed, NotFound, Transient
+from tasks.clients.errors import Denied, Malformed, NotFound, Throttled, Transient
 
 _EXCERPT = 200
 _BODY_LIMIT = 4 * 1024 * 1024
 _TOKEN = re.compile(r"[!-~]{1,4096}")  # what a header can carry: visible ASCII, no spaces
 _UNTRUSTED = "CERTIFICATE_VERIFY_FAILED"  # OpenSSL's name; httpx keeps no class for it
 _PLAIN = {"accept-encoding": "identity"}
+_DIGITS = 6  # of seconds that anybody may ask us to wait
+_TOO_MANY = {420, 429}  # Statuspage says either
 _CONNECTED = {"connection.connect_tcp.complete", "connection.start_tls.complete"}
 
 
@@ -59,17 +61,19 @@ def call(
     json_body: Mapping[str, Any] | None = None,
     accept: frozenset[int] = frozenset({200}),
     body_limit: int = _BODY_LIMIT,
+    scheme: str = "Bearer ",
 ) -> Answer:
     """One request; the answer's body must be JSON of at most `body_limit` bytes (4 MiB).
 
-    Raises Transient (no answer in time, 429, 5xx outside `accept`), Denied (401, 403, a token
+    `scheme` is what stands before the token. Raises Transient (no answer in time, 5xx outside
+    `accept`), Throttled (420, 429), Denied (401, 403, a token
     that no header can carry), NotFound (404) or Malformed (anything else that is not the
     documented answer).
     """
     began = time.monotonic()
     headers = {"accept": "application/json"} | _PLAIN
     if token is not None and token.get_secret_value():
-        headers["authorization"] = f"Bearer {_sendable(token)}"
+        headers["authorization"] = f"{scheme}{_sendable(token)}"
     wanted = {"params": params, "json": json_body, "headers": headers}
     response, body = _exchange(method, url, wanted, timeout_seconds, body_limit)
     _check_status(response, url, body, accept)
@@ -233,6 +237,14 @@ def _check_status(response: httpx.Response, url: str, body: bytes, accept: froze
         raise Denied(f"expected {url} to accept our token, found {excerpt}")
     if status == httpx.codes.NOT_FOUND:
         raise NotFound(f"expected {url} to exist, found {excerpt}")
-    if status == httpx.codes.TOO_MANY_REQUESTS or status >= httpx.codes.INTERNAL_SERVER_ERROR:
+    if status in _TOO_MANY:
+        raise Throttled(f"expected {url} to answer, found {excerpt}", _retry_after(response))
+    if status >= httpx.codes.INTERNAL_SERVER_ERROR:
         raise Transient(f"expected {url} to answer, found {excerpt}")
     raise Malformed(f"expected status {sorted(accept)} of {url}, found {excerpt}")
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds of the header; 0 without one, and for a date, which nobody whom we ask sends."""
+    found = response.headers.get("retry-after", "").strip()
+    return float(found) if found.isascii() and found.isdigit() and len(found) < _DIGITS else 0.0

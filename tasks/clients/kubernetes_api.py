@@ -17,7 +17,7 @@ from tasks.clients.errors import Malformed, Transient
 from tasks.clients.kubernetes_identity import Access, Identity
 from tasks.clients.kubernetes_refusals import Expired, Resource, refusal
 from tasks.domain.errors import BadInput
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 OUR_NAME = "runbook"
 """Field manager of our changes: `kubectl get --show-managed-fields` shows who did it."""
@@ -120,10 +120,27 @@ class Api:
             raise Malformed(f"{resource}: expected an object, found {type(found).__name__}")
         return found
 
+    def delete(self, resource: Resource, *, uid: str, resource_version: str, dry_run: bool) -> None:
+        """Delete exactly the object that was read: Conflict when it is another one, or changed."""
+        wanted = {"uid": uid, **guarded(resource_version)["metadata"]}
+        body = {"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": wanted}
+        headers = {"content-type": "application/json"}
+        params = {"dryRun": "All"} if dry_run else {}
+        self._json("DELETE", "delete", resource, params, json.dumps(body), headers)
+
     def text(self, resource: Resource, params: Mapping[str, str], limit: int) -> bytes:
         """A body that is no JSON, such as a log."""
         wanted = {"params": params, "headers": self._headers({"accept": "*/*"})}
         return self._answer("GET", "get", resource, wanted, limit, self.seconds)
+
+    def pieces(
+        self, resource: Resource, params: Mapping[str, str], seconds: float
+    ) -> Iterator[bytes]:
+        """A body that is no JSON, however large, as it comes; all of it within `seconds`."""
+        wanted = self._trust() | {"params": params, "headers": self._headers({"accept": "*/*"})}
+        with http.opened("GET", self._url(resource), timeout_seconds=seconds, **wanted) as response:
+            self._check(response, "get", resource)
+            yield from response.iter_raw()
 
     def lines(
         self, resource: Resource, params: Mapping[str, str], seconds: float, limit: int

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks.domain.errors import BadInput
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 if TYPE_CHECKING:
     from kubernetes.client import Configuration

@@ -13,8 +13,8 @@ from typing import Any
 
 from tasks.clients import http
 from tasks.clients.errors import Malformed
-from tasks.component_settings import LokiSettings
 from tasks.domain.log_lines import LogLine
+from tasks.sections.components import LokiSettings
 
 _BODY_LIMIT = 32 * 1024 * 1024
 _NANO = 1_000_000_000

@@ -9,7 +9,7 @@ import re
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from hashlib import sha256
@@ -24,8 +24,9 @@ from obstore.store import S3Store
 
 from tasks.clients.errors import Conflict, Malformed, NotFound
 from tasks.clients.object_errors import translated_errors
+from tasks.clients.object_uploads import Upload
 from tasks.domain.errors import BadInput
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 
 if TYPE_CHECKING:
     from obstore import GetOptions  # these exist for type checkers only
@@ -264,6 +265,21 @@ class ObjectStore:
         else:
             self._put_parts(bucket, key, path, digest, retain_until)
         return digest
+
+    @contextmanager
+    def uploading(
+        self, bucket: str, key: str, *, retain_until: datetime | None = None
+    ) -> Iterator[Upload]:
+        """Write a new object as its bytes come; what is not finished in the body is taken back.
+
+        A large one declares no digest, for nobody knew it when it was begun.
+        """
+        check_key(key)
+        upload = Upload(self._client, bucket, key, self._retention(retain_until))
+        try:
+            yield upload
+        finally:
+            upload.close()
 
     def list(self, bucket: str, prefix: str = "", limit: int = MAX_LISTED) -> list[StoredObject]:
         """Objects under the prefix by key; Malformed when there are more than `limit`."""

@@ -15,7 +15,7 @@ from typing import Any
 from tasks.clients.errors import Denied, Malformed, NotFound
 from tasks.clients.object_errors import translated_errors
 from tasks.clients.object_store import MAX_LISTED, check_key, control_client
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 
 _NO_VERSION = "null"
 

@@ -9,7 +9,7 @@ from tasks.clients.errors import ClientError
 from tasks.clients.pod_exec import CommandFailed, Pod, output_of
 from tasks.domain.inside import Answer, Inside
 from tasks.domain.untrusted import visible
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 _LIMIT = 16 * 1024
 _SAID = 160

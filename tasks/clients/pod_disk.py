@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from tasks.clients.errors import Malformed
 from tasks.clients.pod_exec import Pod, output_of
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 _LIMIT = 64 * 1024
 _KIB = 1024

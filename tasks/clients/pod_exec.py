@@ -19,7 +19,7 @@ import websocket
 from tasks.clients.errors import ClientError, Denied, Malformed, NotFound, Transient
 from tasks.clients.kubernetes_identity import Access
 from tasks.domain.errors import BadInput
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 _PROTOCOLS = ["v5.channel.k8s.io", "v4.channel.k8s.io"]
 _OUTPUT, _COMPLAINT, _STATUS = 1, 2, 3

@@ -14,7 +14,7 @@ from tasks.clients.errors import Denied, Malformed, NotFound, Transient
 from tasks.clients.pod_exec import CommandFailed, Pod, output_of
 from tasks.domain.backup_listing import file_time
 from tasks.domain.errors import BadInput
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 _DEPTH = "4"
 _LISTING_BYTES = 16 * 1024 * 1024

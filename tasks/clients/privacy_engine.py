@@ -5,8 +5,8 @@ from typing import Any
 
 from tasks.clients import http
 from tasks.clients.errors import Conflict, Malformed, NotFound
-from tasks.component_settings import PrivacySettings
-from tasks.settings import ApiSettings
+from tasks.sections.privacy import PrivacySettings
+from tasks.sections.systems import ApiSettings
 
 _MADE = frozenset({200, 409})
 _CONFLICT = 409

@@ -6,13 +6,14 @@ from typing import Any
 
 from tasks.clients import http
 from tasks.clients.errors import Malformed
-from tasks.settings import MetricsSettings
+from tasks.sections.systems import MetricsSettings
 
 NOBODYS_TROUBLE = "none"
 """Severity of alerts like the Watchdog, which fire to show that alerting works."""
 
 
 _MOST_SAMPLES = 1000
+_RANGE_BYTES = 16 * 1024 * 1024
 _TOLD_APART = "reading"
 
 
@@ -84,6 +85,34 @@ def readings(
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise Malformed(f"expected a vector of Prometheus, found {type(error).__name__}") from error
     return {name: tuple(values) for name, values in found.items()}
+
+
+def series(
+    metrics: MetricsSettings, promql: str, begin: float, end: float, step: float
+) -> list[dict[str, Any]]:
+    """`GET /api/v1/query_range`: the series of an expression, as Prometheus answers them.
+
+    Seconds since 1970, and between two values. Raises as `readings` does.
+    """
+    asked = {"query": promql, "start": f"{begin:.3f}", "end": f"{end:.3f}", "step": f"{step:.3f}"}
+    answer = http.call(
+        "GET",
+        f"{metrics.prometheus_url}/api/v1/query_range",
+        timeout_seconds=metrics.timeout_seconds,
+        params=asked,
+        body_limit=_RANGE_BYTES,
+    )
+    try:
+        return _matrix(answer.value)
+    except (KeyError, TypeError) as error:
+        raise Malformed(f"expected a matrix of Prometheus, found {type(error).__name__}") from error
+
+
+def _matrix(answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON of another system
+    data = answer["data"]
+    if data["resultType"] != "matrix" or not isinstance(data["result"], list):
+        raise TypeError("expected a matrix")
+    return list(data["result"])
 
 
 def _vector(answer: Any) -> list[dict[str, Any]]:  # noqa: ANN401 - JSON of another system

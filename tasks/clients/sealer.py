@@ -9,7 +9,7 @@ from tasks.clients.errors import ClientError, Conflict, Denied, Malformed, NotFo
 from tasks.domain.errors import BadInput, NotProven, RunbookError
 from tasks.domain.ledger.notes import MAX_NOTE_BYTES
 from tasks.domain.untrusted import visible
-from tasks.settings import SealerSettings
+from tasks.sections.house import SealerSettings
 
 _ANSWERS = frozenset({200, 400, 409, 413, 422, 502, 503})
 _MESSAGE_LIMIT = 2000

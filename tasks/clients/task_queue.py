@@ -22,7 +22,7 @@ from tasks.domain.task_queue import (
     compared,
     sent_at,
 )
-from tasks.settings import CacheSettings
+from tasks.sections.systems import CacheSettings
 
 _TAIL = 500
 _MESSAGE_LIMIT = 64 * 1024

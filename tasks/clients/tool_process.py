@@ -54,8 +54,11 @@ def output_of(
     stdin: BinaryIO | int,
     uid: int | None,
     pass_fds: Sequence[int] = (),
+    dsn: str = "",
 ) -> Iterator[BinaryIO]:
     """What a program prints, as it prints it. Its own failure is raised, and first.
+
+    `dsn`: the server that it is to ask; without one it is told of none.
 
     When it fails its output ends early, so an error of the reader may only follow from that. It is
     ended as soon as the reader stops, and bounded in memory and in what it complains. Raises
@@ -64,7 +67,7 @@ def output_of(
     with tempfile.TemporaryFile() as complaints:
         process = start_kept(
             arguments,
-            env={**inherited(), "LC_ALL": "C"},
+            env={**inherited(), **(_asking(dsn) if dsn else {}), "LC_ALL": "C"},
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=complaints,
@@ -117,6 +120,10 @@ def _too_long(program: str, seconds: float) -> Transient:
         f"expected {program} to end within {seconds:.0f} s, found it still at work: "
         "stopped; look at the server's load, then try again"
     )
+
+
+def _asking(dsn: str) -> dict[str, str]:
+    return {**environment(dsn), "PGAPPNAME": "runbook"}
 
 
 def inherited() -> dict[str, str]:

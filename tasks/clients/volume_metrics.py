@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tasks.clients import prometheus
 from tasks.clients.errors import Malformed
-from tasks.settings import MetricsSettings
+from tasks.sections.systems import MetricsSettings
 
 _WINDOW = "3600s"
 _LATELY = "600s"

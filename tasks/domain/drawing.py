@@ -18,7 +18,7 @@ _PRINT_STYLE = (
     "text{font-family:'Libertinus Serif','DejaVu Sans';font-size:14px;fill:#1d2429}"
     ".quiet{fill:#5b666e}.end{text-anchor:end}.mid{text-anchor:middle}.small{font-size:12.5px}"
     ".letter{font-size:9.5px;fill:#fff;text-anchor:middle}"
-    ".axis{stroke:#8d979e;stroke-width:1}.marker{stroke:#1f5566;stroke-width:1.6}"
+    ".curve{fill:none;stroke:#2f6475;stroke-width:1.6}.axis{stroke:#8d979e;stroke-width:1}.marker{stroke:#1f5566;stroke-width:1.6}"
     ".base{fill:#dbe3e6}.faint{fill:#eef2f3}.cell{fill:#e4eaec}.phase{fill:#2f6475}"
     ".hot{fill:#a3271b}.good{fill:#3a7350}.c-modified{fill:#c2500f}.c-deleted{fill:#1d2429}"
     ".c-inserted{fill:#1c62a8}.c-reordered{fill:#0f7c62}.c-truncated{fill:#7b3294}"
@@ -66,6 +66,12 @@ def svg_rect(x: float, y: float, width: float, height: float, classes: str, told
 def svg_line(x1: float, y1: float, x2: float, y2: float, classes: str) -> str:
     """A line."""
     return f'<line x1="{x1:.2f}" y1="{y1:.2f}" x2="{x2:.2f}" y2="{y2:.2f}" class="{classes}"/>'
+
+
+def svg_curve(points: Sequence[tuple[float, float]], classes: str) -> str:
+    """A line through points of the plot."""
+    places = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+    return f'<polyline points="{places}" class="{classes}"/>'
 
 
 def round_step(span: float, parts: int, unit: Sequence[float] = (1, 2, 5, 10)) -> float:

@@ -1,9 +1,9 @@
 """The runbook's "Escalation Matrix", its clocks and holds: what is due now, read from the facts.
 
 P0 and P1 climb the matrix by the time since opening until the incident is mitigated or closed: an
-acknowledgement does not stop it ("When in doubt, escalate early"). P2 and P3 escalate once, when
-nobody has acknowledged them within their response target. An incident without a severity yet
-climbs like a P1.
+acknowledgement does not stop it ("When in doubt, escalate early"). An incident without a severity
+yet climbs like a P1. Whatever the severity, its response target is a clock: when nobody has
+acknowledged within it, the engineering lead is told, once. For P2 and P3 that is all.
 
 Broken glass is told to the compliance officer and to whoever is on call at once, even when the
 incident has been closed meanwhile; so is, to on call, that a person has lowered a P0 or P1, since
@@ -15,22 +15,25 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from tasks.domain.acknowledging import acknowledged_at
+from tasks.domain.clock_alarms import clock_alarms
+from tasks.domain.compliance_decisions import auditors_step, to_tell_auditors
+from tasks.domain.contacts import Contact
 from tasks.domain.facts import RUNBOOK, FactKind
 from tasks.domain.incident import Incident
-from tasks.domain.severity import RESPONSE_MINUTES, Severity
-
-ACKNOWLEDGED = "acknowledged"
-"""Key of a NOTE fact's data by which a person says: I have seen it."""
+from tasks.domain.isolation_state import isolation_alarms
+from tasks.domain.pages import PAGED, PAGER, was_sent
+from tasks.domain.policy import SECURITY
+from tasks.domain.response_targets import in_words, response_target
+from tasks.domain.severity import Severity
+from tasks.domain.status_drafts import STATUS_PAGE, standings
 
 _SCOPE_LIMIT = 200  # a step is part of a database key
-
-CLOCK_WARNING = timedelta(minutes=15)
-"""A deadline that is named after it has passed helps nobody: the first call comes this early."""
 
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """One step that is due. `contact` is a field of ContactSettings, `step` names it for ever."""
+    """One step that is due. `contact` is a Contact, or a name that a fact gave; `step` lasts."""
 
     step: str
     contact: str
@@ -38,15 +41,16 @@ class Due:
     reason: str
 
 
-_MATRIX: tuple[tuple[int, str, str], ...] = (
-    (15, "escalation.engineering-lead", "engineering_lead"),
-    (30, "escalation.incident-commander", "incident_commander"),
-    (60, "escalation.executive-team", "executive_team"),
-    (120, "escalation.external-support", "external_support"),
+_MATRIX: tuple[tuple[int, str, Contact], ...] = (
+    (15, "escalation.engineering-lead", Contact.ENGINEERING_LEAD),
+    (30, "escalation.incident-commander", Contact.INCIDENT_COMMANDER),
+    (60, "escalation.executive-team", Contact.EXECUTIVE_TEAM),
+    (120, "escalation.external-support", Contact.EXTERNAL_SUPPORT),
 )
 """Minutes since opening, step, contact: the runbook's table, row by row after the first."""
 
-_TARGET_MISSED = "escalation.target-missed"
+TARGET_MISSED = "escalation.target-missed"
+"""Nobody answered within the severity's response target; said once, whatever it becomes."""
 
 _URGENT = frozenset({Severity.P0, Severity.P1})
 
@@ -65,67 +69,75 @@ def _all_steps(incident: Incident) -> Iterator[Due]:
     if incident.opened_at is None:
         return
     if incident.closed_at is None:
-        yield from _matrix(incident, incident.opened_at)
-        yield from _clocks(incident)
+        if incident.mitigated_at is None:
+            yield from _target(incident)
+            yield from _matrix(incident, incident.opened_at)
+        yield from (Due(*alarm) for alarm in clock_alarms(incident))
+        yield from (Due(*alarm) for alarm in isolation_alarms(incident))
         yield from _holds(incident)
+        yield from _page(incident)
     yield from _glass(incident)
     yield from _lowered(incident)
+    yield from _status_page(incident)
+    yield from _auditors(incident)
 
 
-def acknowledged_at(incident: Incident) -> datetime | None:
-    """When a person first took notice: by acknowledging, taking the lead or deciding."""
-    noted = (
-        fact.at
-        for fact in incident.facts
-        if fact.actor != RUNBOOK
-        and (
-            fact.kind in {FactKind.PLAN_DECIDED, FactKind.LEAD_TAKEN}
-            or (fact.kind is FactKind.NOTE and fact.data.get(ACKNOWLEDGED) is True)
-        )
-    )
-    return next(noted, None)
+def _auditors(incident: Incident) -> Iterator[Due]:
+    """Told once for each time that a person decides so; of closed incidents too."""
+    for fact, decided in to_tell_auditors(incident.facts):
+        reason = f"{decided.by} has decided that the auditors are told: {decided.reason}"
+        yield Due(auditors_step(decided), Contact.AUDITORS, fact.at, reason)
+
+
+def _status_page(incident: Incident) -> Iterator[Due]:
+    """What a person has approved for the public, until the page has taken it; of closed ones too.
+
+    Of several only the newest: an older word would put the page back.
+    """
+    approved = [one for one in standings(incident) if one.approved_at is not None]
+    newest = max(approved, key=lambda one: one.approved_at or one.drafted_at, default=None)
+    if newest is not None and newest.approved_at is not None and newest.receipt is None:
+        reason = f"{newest.by} approved it: {newest.draft.subject}"
+        yield Due(newest.step, STATUS_PAGE, newest.approved_at, reason)
+
+
+def _page(incident: Incident) -> Iterator[Due]:
+    """Who was paged and has answered here is called no longer by the pager."""
+    seen = acknowledged_at(incident)
+    if seen is not None and was_sent(incident, PAGED):
+        reason = "a person has taken notice of the incident"
+        yield Due("page.acknowledged", PAGER, seen, reason)
 
 
 def _matrix(incident: Incident, opened_at: datetime) -> Iterator[Due]:
-    if incident.mitigated_at is not None:
-        return
     severity = incident.severity or Severity.P1
-    if severity in _URGENT:
-        for minutes, step, contact in _MATRIX:
-            yield Due(
-                step=step,
-                contact=contact,
-                due_at=opened_at + timedelta(minutes=minutes),
-                reason=f"{severity} is not mitigated {minutes} minutes after it was opened",
-            )
-    elif acknowledged_at(incident) is None:
-        minutes = RESPONSE_MINUTES[severity]
+    if severity not in _URGENT:
+        return
+    for minutes, step, contact in _MATRIX:
         yield Due(
-            step=_TARGET_MISSED,
-            contact="engineering_lead",
+            step=step,
+            contact=_of_the_kind(incident, contact),
             due_at=opened_at + timedelta(minutes=minutes),
-            reason=f"nobody acknowledged a {severity} within {minutes // 60} hours",
+            reason=f"{severity} is not mitigated {minutes} minutes after it was opened",
         )
 
 
-def _clocks(incident: Incident) -> Iterator[Due]:
-    for name, clock in incident.clocks.items():
-        if name in incident.clocks_stopped:
-            continue
-        due = datetime.fromisoformat(clock["due"])
-        recipient = str(clock.get("recipient", ""))
-        yield Due(
-            step=f"clock.{name}.warning",
-            contact=recipient,
-            due_at=due - CLOCK_WARNING,
-            reason=f"the clock {name} ends at {due:%H:%M} UTC and nobody has stopped it",
-        )
-        yield Due(
-            step=f"clock.{name}.missed",
-            contact="compliance_officer",
-            due_at=due,
-            reason=f"the clock {name} ended at {due:%H:%M} UTC and nobody had stopped it",
-        )
+def _of_the_kind(incident: Incident, contact: Contact) -> Contact:
+    """Outside help with a matter of security is the security vendor's."""
+    is_security = incident.component == SECURITY and contact is Contact.EXTERNAL_SUPPORT
+    return Contact.SECURITY_VENDOR if is_security else contact
+
+
+def _target(incident: Incident) -> Iterator[Due]:
+    target = response_target(incident)
+    if target is None or target.answered_at is not None:
+        return
+    yield Due(
+        step=TARGET_MISSED,
+        contact=Contact.ENGINEERING_LEAD,
+        due_at=target.due_at,
+        reason=f"nobody acknowledged a {target.severity} within {in_words(target.severity)}",
+    )
 
 
 def _holds(incident: Incident) -> Iterator[Due]:

@@ -36,7 +36,8 @@ class FactKind(StrEnum):
     HOLD_SET = "hold set"  # scope, reason, review_at, needs (what must be sealed)
     HOLD_LIFTED = "hold lifted"  # scope, reason
     GLASS_BROKEN = "glass broken"  # scope, reason, until: holds on the scope do not bind so long
-    # also hold (the seq of the one that it was sealed for) and that one's damage
+    # also hold (the seq of the one that it was sealed for) and that one's damage; of a bag instead
+    # bag (its place), encrypted, skipped [{id,title,reason}], custody {entries,hash}, manifest, key
     EVIDENCE_SEALED = (
         "evidence sealed"  # scope, items [{name,key,sha256,size,locked_until}], bucket
     )
@@ -54,14 +55,37 @@ class FactKind(StrEnum):
     STEP_DONE = "step done"  # step, target, summary, result
     STEP_FAILED = "step failed"  # step, target, error
     VERIFIED = "verified"  # what, holds (bool), summary, result
+    # both also via (chat, pagerduty, or the kind of another way) and contact (the role)
     NOTIFIED = "notified"  # channel, audience, moment, summary, receipt
     NOTIFY_FAILED = "notification failed"  # channel, audience, moment, error
-    ESCALATED = "escalated"  # step, to, reason
+    STATUS_DRAFTED = "status drafted"  # draft (Draft.as_json), for the public status page
+    STATUS_APPROVED = "status approved"  # hash; the actor is a person
+    ESCALATED = "escalated"  # step, to, contact (the role), reason
+    # a legal one also began (its anchor), regime and source; started anew it replaces itself
     CLOCK_STARTED = "clock started"  # clock, due, recipient, reason
     CLOCK_STOPPED = "clock stopped"  # clock, reason
+    # scope (Scope.as_json), circumstances (assumed) and severity (ENISA's, None without data)
+    PRIVACY_SCOPED = "privacy scope measured"  # summary
+    # also aware_at, cases, circumstances (confirmed), severity (ENISA's, from them)
+    PRIVACY_DECIDED = "privacy risk decided"  # risk, reason, role, summary; the actor is a person
+    # also plan (the hash that it is about), reason and role; the actor is a person
+    ISOLATION_JUDGED = "isolation judged"  # word ("confirm" | "return")
+    # entries [{field, filled, text}], due and late; a draft is never sent by us
+    NOTICE_DRAFTED = "notice drafted"  # clock, title, recipient, source, summary
     NOTE = "note"  # text
+    # all of these are said by persons; the newest of each question, item or matter stands
+    ANSWERED = "question answered"  # question (Question), text
+    ACTION_SET = "action set"  # item, action, kind, owner, due (ISO date), verification
+    ACTION_ENDED = "action ended"  # item, ending ("done" | "dropped"), text
+    SIGNED_OFF = "report signed off"  # text, role
+    COMPLIANCE_DECIDED = "compliance decided"  # matter (Matter), answer (yes | no), reason, role
+    FOLLOW_UP = "follow-up review"  # review, summary; people were asked to hold it
+    # ranges [{name, title, unit, points [[seconds since 1970, value]]}], begin and end, or reason
+    RANGES_KEPT = "metrics kept"  # summary
     UNKNOWN = "unknown"  # a kind of a version that is older or newer than ours
-    REPORTED = "reported"  # html {path,sha256}, pdf {path,sha256}, url
+    # html, pdf, json, seal {path,sha256} each, facts (how many it was made from), note (the signed
+    # note over the three digests, empty without a key), key (who signed), unsigned (why nobody)
+    REPORTED = "reported"  # url
     CLOSED = (
         "closed"  # outcome ("restored" | "no action needed" | "denied" | "manual" | ...), summary
     )

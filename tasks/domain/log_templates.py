@@ -32,6 +32,12 @@ _LEAST_RISING = 5  # lines since the onset: two instead of none say nothing
 _SHORTEST_SECONDS = 1.0
 # Base64 and nothing else is the inside of a key; an address is somebody's personal data.
 _KEY_LINE = re.compile(r"\s*[A-Za-z0-9+/]{40,}+={0,2}\s*")
+_LONG_HEX = re.compile(r"(?i)(?<![0-9a-f])[0-9a-f]{16,}(?![0-9a-f])")
+_ACCOUNT = re.compile(r"([0-9A-Fa-f.:\[\]]{2,64} - )[^\s\"\[-][^\s\"\[]{0,99}(?= [\[\"])")
+# What annotators wrote, and who they are, stands behind such a word until the line's end.
+_PERSONAL = re.compile(
+    r"(?i)\b((?:prompt|completion|full_name|phone|(?:annotator_)?e?mail)\b[\"']?\s?[=:]).+"
+)
 _ADDRESS = re.compile(r"(?<![\w.+-])[\w.+-]{1,64}+@(?=[\w-]{1,63}\.)[\w.-]{1,255}")
 
 
@@ -155,10 +161,14 @@ def digest(
 
 
 def _hiding(redact: Callable[[str], str]) -> Callable[[str], str]:
-    """`redact`, and what only a log holds: lines of key material, people's addresses."""
+    """`redact`, and what only a log holds: key material, tokens, people and what they wrote."""
 
     def hide(text: str) -> str:
-        return REDACTED if _KEY_LINE.fullmatch(text) else _ADDRESS.sub("[address]", redact(text))
+        if _KEY_LINE.fullmatch(text):
+            return REDACTED
+        text = _ADDRESS.sub("[address]", redact(text))
+        text = _PERSONAL.sub(rf"\1 {REDACTED}", text)
+        return _LONG_HEX.sub("[hex]", _ACCOUNT.sub(r"\1[account]", text))
 
     return hide
 

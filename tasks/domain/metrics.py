@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.domain.escalation import ACKNOWLEDGED
+from tasks.domain.acknowledging import ACKNOWLEDGED
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.journaled import UNKNOWN, moment, result_of, seconds_in
 

@@ -3,10 +3,19 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+from tasks.domain.breach_decision import decision_of, scope_of, standing_severity
+from tasks.domain.compliance_decisions import (
+    QUESTIONS,
+    Decided,
+    Matter,
+    auditors_step,
+    decisions,
+)
 from tasks.domain.damage import IN_WORDS, Damage
 from tasks.domain.incident import Incident
 from tasks.domain.journaled import UNKNOWN, utc
 from tasks.domain.readings import Readings
+from tasks.domain.review import status_words
 from tasks.domain.untrusted import visible
 
 _PARTICIPLES: Mapping[str, str] = {code.value: words for code, words in IN_WORDS.items()}
@@ -129,7 +138,7 @@ def notices(incident: Incident, readings: Readings) -> Iterator[str]:
         yield "NO PROOF HOLDS after the changes in this report; treat the log as unproven."
 
 
-def impact(readings: Readings) -> Iterator[Statement]:
+def impact(incident: Incident, readings: Readings) -> Iterator[Statement]:
     """What it did to records, service and people; each with the query or derivation."""
     damage, restored = readings.damage, readings.restored
     bound = "" if damage.complete else "at least "
@@ -168,7 +177,14 @@ def impact(readings: Readings) -> Iterator[Statement]:
         UNKNOWN,
         "the log proves that it was after the records were signed, not when",
     )
-    yield Statement("Personal data disclosed", UNKNOWN, "no fact measures it; a person decides")
+    measured = scope_of(incident)
+    yield Statement(
+        "Personal data that may be disclosed",
+        visible(measured[0].words(), 1000) if measured else UNKNOWN,
+        "counted by read-only queries; people by a keyed hash"
+        if measured
+        else "no fact measures it; a person decides",
+    )
 
 
 def detection(readings: Readings) -> Iterator[str]:
@@ -195,7 +211,7 @@ def detection(readings: Readings) -> Iterator[str]:
             yield f"Said Healthy although damage was proven: {steps}."
 
 
-def compliance(readings: Readings) -> Iterator[Statement]:
+def compliance(incident: Incident, readings: Readings) -> Iterator[Statement]:
     """The questions of the regimes; a legal answer is a person's, and absent until recorded."""
     proof = readings.proof
     held = proof.holds if proof else None
@@ -213,13 +229,37 @@ def compliance(readings: Readings) -> Iterator[Statement]:
         "Object Lock of the sealed items; AI Act Art. 26(6): logs at least six months",
     )
     decision = "UNKNOWN: no decision of a named person is recorded"
-    for question, basis in (
-        ("Is it a personal data breach to notify?", "GDPR Art. 33 and 34"),
-        ("Is it entered in the internal breach register?", "GDPR Art. 33(5)"),
-        ("Is it a serious incident of a high-risk AI system?", "EU AI Act Art. 73"),
-        ("Do the auditors have to be told?", "runbook, Compliance Reporting"),
-    ):
-        yield Statement(question, decision, basis)
+    decided, severity = decision_of(incident), standing_severity(incident)
+    yield Statement(
+        "Is it a personal data breach to notify?",
+        f"risk to people: {decided.risk}, decided by {visible(decided.by, 120)}: "
+        f"{visible(decided.reason, 600)}"
+        if decided
+        else decision,
+        "GDPR Art. 33 and 34"
+        + (f"; ENISA {severity.score:g} {severity.band}" if severity is not None else ""),
+    )
+    stands = decisions(incident.facts)
+    for matter, (question, basis) in QUESTIONS.items():
+        known = stands.get(matter)
+        yield Statement(question, decision if known is None else known.words, basis)
+    yield from _auditors(incident, stands.get(Matter.AUDITORS))
+    yield Statement("How far is the review?", status_words(incident.facts), "the facts below")
+
+
+def _auditors(incident: Incident, decided: Decided | None) -> Iterator[Statement]:
+    """Whether they heard of it, when a person has said that they must."""
+    if decided is None or not decided.yes:
+        return
+    moment = auditors_step(decided)
+    told = [each for each in incident.notified if each.get("moment") == moment]
+    yield Statement(
+        "Were the auditors told?",
+        f"yes, {visible(told[0].get('audience'), 120)} by {visible(told[0].get('channel'), 120)}"
+        if told
+        else "NOT YET: no message has arrived",
+        "messages that a way of telling has taken",
+    )
 
 
 def _whole_again(readings: Readings) -> str:

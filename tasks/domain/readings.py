@@ -8,7 +8,9 @@ from tasks.domain import report_tables as seen
 from tasks.domain.approval import APPROVED
 from tasks.domain.damage import Damage, read_damage
 from tasks.domain.incident import Incident
+from tasks.domain.metric_ranges import RangeRow, ranges_of
 from tasks.domain.metrics import Figure, Phase, measure, phases
+from tasks.domain.response_targets import response_clock
 from tasks.domain.timeline import TimelineRow, timeline
 
 
@@ -32,6 +34,7 @@ class Readings:
     proofs: tuple[changes.ProofRow, ...]
     clocks: tuple[seen.ClockRow, ...]
     messages: tuple[seen.MessageRow, ...]
+    ranges: tuple[RangeRow, ...]
 
     def figure(self, key: str) -> Figure:
         """A time figure by its key."""
@@ -77,6 +80,7 @@ def read(incident: Incident, now: datetime) -> Readings:
         steps=changes.steps(facts),
         restored=changes.restored(facts, _lost(proofs)),
         proofs=proofs,
-        clocks=seen.clocks(facts, now),
+        clocks=(*response_clock(incident, now), *seen.clocks(facts, now)),
         messages=seen.messages(facts),
+        ranges=ranges_of(facts),
     )

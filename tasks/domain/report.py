@@ -12,9 +12,11 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from tasks.domain.action_items import ActionItem, action_items
 from tasks.domain.facts import Fact
 from tasks.domain.incident import Incident
 from tasks.domain.journaled import UNKNOWN, utc
+from tasks.domain.metrics import acknowledged
 from tasks.domain.narrative import (
     Statement,
     compliance,
@@ -23,12 +25,16 @@ from tasks.domain.narrative import (
     notices,
     summary,
 )
+from tasks.domain.questions import Prompt, prompts
 from tasks.domain.readings import Readings, read
-from tasks.domain.report_actions import PROMPTS, Action, Prompt, proposed_actions
+from tasks.domain.report_actions import Action, proposed_actions
+from tasks.domain.review import FollowUpRow, follow_up_rows, status
 from tasks.domain.severity import RESPONSE_MINUTES
+from tasks.domain.suggestions import Suggestion, suggestions
 from tasks.domain.untrusted import visible
 
-SCHEMA = "rlhf-audit-runbook/report/1"
+SCHEMA = "rlhf-audit-runbook/report/2"
+"""Of the JSON: a change of its shape is another version, with another file of a schema."""
 TLP = "TLP:AMBER"
 """TLP 2.0: for the organisation and its clients, need to know. A person may change it."""
 
@@ -55,7 +61,7 @@ class JournalExtent:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A post-incident report; status is Draft until people have filled the prompts."""
+    """A post-incident report; `status` says how far its review is (tasks.domain.review)."""
 
     schema: str
     incident: str
@@ -68,6 +74,8 @@ class Report:
     severity_reason: str
     stage: str
     outcome: str
+    lead: str
+    acknowledged_by: str
     opened_at: str
     closed_at: str
     generated_at: str
@@ -78,7 +86,11 @@ class Report:
     impact: tuple[Statement, ...]
     detection: tuple[str, ...]
     compliance: tuple[Statement, ...]
+    items: tuple[ActionItem, ...]
+    overdue: tuple[str, ...]
     actions: tuple[Action, ...]
+    suggestions: tuple[Suggestion, ...]
+    follow_ups: tuple[FollowUpRow, ...]
     prompts: tuple[Prompt, ...]
     journal: JournalExtent
 
@@ -90,18 +102,22 @@ class Report:
 def build_report(incident: Incident, now: datetime) -> Report:
     """The report of an incident as its facts stand; `now` is shown as the time of writing."""
     readings = read(incident, now)
+    items = action_items(incident.facts)
+    seen = acknowledged(incident.facts)
     return Report(
         schema=SCHEMA,
         incident=visible(incident.id, 120),
         title=visible(incident.title, 120) or UNKNOWN,
         component=visible(incident.component, 120) or UNKNOWN,
         procedure=visible(incident.procedure, 120) or UNKNOWN,
-        status="Draft",
+        status=status(incident.facts).value,
         tlp=TLP,
         severity=incident.severity.value if incident.severity else UNKNOWN,
         severity_reason=visible(incident.severity_reason) or UNKNOWN,
         stage=incident.stage.value,
         outcome=visible(incident.outcome, 120) or UNKNOWN,
+        lead=visible(incident.lead, 120) or "nobody took the lead",
+        acknowledged_by=visible(seen.actor, 120) if seen else "nobody",
         opened_at=utc(incident.opened_at) if incident.opened_at else UNKNOWN,
         closed_at=utc(incident.closed_at) if incident.closed_at else "not closed",
         generated_at=utc(now),
@@ -109,11 +125,15 @@ def build_report(incident: Incident, now: datetime) -> Report:
         summary=summary(incident, readings),
         key_figures=tuple(_key_figures(incident, readings)),
         readings=readings,
-        impact=tuple(impact(readings)),
+        impact=tuple(impact(incident, readings)),
         detection=tuple(detection(readings)),
-        compliance=tuple(compliance(readings)),
+        compliance=tuple(compliance(incident, readings)),
+        items=items,
+        overdue=tuple(each.item for each in items if each.is_overdue(now.date())),
         actions=tuple(proposed_actions(incident, readings)),
-        prompts=PROMPTS,
+        suggestions=tuple(suggestions(incident, readings)),
+        follow_ups=tuple(follow_up_rows(incident)),
+        prompts=prompts(incident.facts),
         journal=_extent(incident.facts),
     )
 

@@ -1,4 +1,4 @@
-"""Actions that the facts suggest, and the questions that only people can answer."""
+"""Actions that the facts suggest; which become action items is for people to say."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -27,28 +27,6 @@ class Action:
     because: str
     owner: str = UNASSIGNED
     due: str = UNASSIGNED
-
-
-@dataclass(frozen=True, slots=True)
-class Prompt:
-    """A blank for people. The report never fills it by itself."""
-
-    heading: str
-    question: str
-
-
-PROMPTS = (
-    Prompt("Trigger", "What set it off, as far as people know?"),
-    Prompt(
-        "Contributing factors",
-        "Which conditions made it possible or worse? A person's act is never a cause by itself.",
-    ),
-    Prompt("Root causes", "Usually more than one: what would have had to be different?"),
-    Prompt("What went well", "What should be kept as it is?"),
-    Prompt("What went badly", "Where did the response lose time, or guess?"),
-    Prompt("Where we were lucky", "What was good by chance only?"),
-    Prompt("Lessons and runbook changes", "Which line of the runbook should read differently?"),
-)
 
 
 def proposed_actions(incident: Incident, readings: Readings) -> Iterator[Action]:

@@ -191,8 +191,11 @@ def clocks(facts: Iterable[Fact], now: datetime) -> tuple[ClockRow, ...]:
     started: dict[str, Fact] = {}
     stopped: dict[str, Fact] = {}
     for fact in of_kind(facts, FactKind.CLOCK_STARTED, FactKind.CLOCK_STOPPED):
-        side = started if fact.kind is FactKind.CLOCK_STARTED else stopped
-        side.setdefault(text(fact.data, "clock"), fact)
+        name = text(fact.data, "clock")
+        if fact.kind is FactKind.CLOCK_STARTED:
+            started[name] = fact  # set anew by a person, the newest counts
+        else:
+            stopped.setdefault(name, fact)
     return tuple(_clock(name, fact, stopped.get(name), now) for name, fact in started.items())
 
 
@@ -200,13 +203,14 @@ def _clock(name: str, begun: Fact, ended: Fact | None, now: datetime) -> ClockRo
     due = moment(begun.data.get("due"))
     until = ended.at if ended else now
     used = state = None
-    if due is not None and due > begun.at:
-        used = (until - begun.at) / (due - begun.at)
+    began = moment(begun.data.get("began")) or begun.at
+    if due is not None and due > began:
+        used = max(0.0, (until - began) / (due - began))  # a machine's clock may be set back
         in_time = until <= due
         state = ("kept" if ended else "running") if in_time else "MISSED"
     return ClockRow(
         clock=name,
-        started=utc(begun.at),
+        started=utc(began),
         due=UNKNOWN if due is None else utc(due),
         recipient=text(begun.data, "recipient"),
         reason=text(begun.data, "reason"),

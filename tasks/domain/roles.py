@@ -28,8 +28,14 @@ class Act(StrEnum):
     HOLD = "set a hold"
     LIFT = "lift a hold"
     BREAK_GLASS = "break the glass"
+    PUBLISH = "publish on the status page"
     STOP_CLOCK = "stop a clock"
     DECIDE = "decide on a plan"
+    JUDGE_BREACH = "judge a breach of personal data"
+    JUDGE_ISOLATION = "confirm an isolation or take it back"
+    REVIEW = "write in a review"
+    SIGN_OFF = "sign off a report"
+    JUDGE_COMPLIANCE = "decide on a matter of compliance"
 
 
 _SEE = frozenset({Act.READ})
@@ -41,16 +47,21 @@ _RESPOND = _SEE | {
     Act.CHANGE_SEVERITY,
     Act.CLOSE,
     Act.HOLD,  # to stop changes is always safe; to let them go on again is not
+    Act.REVIEW,
 }
-_ANSWER_FOR = _RESPOND | {Act.LIFT, Act.BREAK_GLASS, Act.DECIDE}
+_ANSWER_FOR = _RESPOND | {
+    *(Act.LIFT, Act.BREAK_GLASS, Act.PUBLISH, Act.DECIDE),
+    *(Act.SIGN_OFF, Act.JUDGE_COMPLIANCE),
+}
 
 ACTS: Mapping[Role, frozenset[Act]] = MappingProxyType(
     {
         Role.VIEWER: _SEE,
         Role.RESPONDER: _RESPOND,
-        Role.APPROVER: _ANSWER_FOR,
-        Role.PRIVACY_OFFICER: _ANSWER_FOR | {Act.STOP_CLOCK},  # they are whom it must reach
-        Role.SECURITY: _ANSWER_FOR,
+        Role.APPROVER: _ANSWER_FOR | {Act.JUDGE_ISOLATION},
+        Role.PRIVACY_OFFICER: _ANSWER_FOR
+        | {Act.STOP_CLOCK, Act.JUDGE_BREACH},  # they are whom it must reach
+        Role.SECURITY: _ANSWER_FOR | {Act.JUDGE_ISOLATION},
     }
 )
 """What each role may do at all; which plans it decides on is narrower: `deciders`."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from tasks.domain.alert import Alert
 from tasks.domain.alertmanager import clean
+from tasks.domain.contacts import Contact
 from tasks.domain.matchers import Matcher, Operator
 from tasks.domain.severity import Severity
 from tasks.domain.written import duration_text
@@ -34,19 +35,11 @@ PROCEDURES = frozenset(
 )
 """Sections of the runbook that an alert may start: the modules of flows/."""
 
-OWNERS = frozenset(
-    {
-        "on_call",
-        "engineering_lead",
-        "incident_commander",
-        "executive_team",
-        "external_support",
-        "security_team",
-        "compliance_officer",
-        "dpo",
-    }
-)
-"""The runbook's "Emergency Contacts", by their names in the settings."""
+OWNERS = frozenset(contact.value for contact in Contact) - {
+    Contact.REGULATORS.value,
+    Contact.AUDITORS.value,
+}
+"""The runbook's "Emergency Contacts" by their names; a regulator owns no incident of ours."""
 
 ALERT_NAME = "{alertname}"
 """Where a title names its alert."""

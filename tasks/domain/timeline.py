@@ -42,6 +42,9 @@ SECTION = {
     FactKind.TARGET_CHOSEN: "response",
     FactKind.ROLLBACK_ASKED: "response",
     FactKind.CHANGE_ASKED: "response",
+    FactKind.STATUS_DRAFTED: "communication",
+    FactKind.STATUS_APPROVED: "communication",
+    FactKind.ISOLATION_JUDGED: "response",
     FactKind.PLAN_PROPOSED: "response",
     FactKind.DRY_RUN: "response",
     FactKind.PLAN_DECIDED: "response",
@@ -54,6 +57,13 @@ SECTION = {
     FactKind.ESCALATED: "communication",
     FactKind.CLOCK_STARTED: "clocks",
     FactKind.CLOCK_STOPPED: "clocks",
+    FactKind.ANSWERED: "people",
+    FactKind.ACTION_SET: "actions",
+    FactKind.ACTION_ENDED: "actions",
+    FactKind.SIGNED_OFF: "compliance",
+    FactKind.COMPLIANCE_DECIDED: "compliance",
+    FactKind.FOLLOW_UP: "actions",
+    FactKind.RANGES_KEPT: "impact",
 }
 """Where the report shows what stands behind a fact of this kind; others stand for themselves."""
 
@@ -148,6 +158,13 @@ _TOLD: Mapping[FactKind, Callable[[Mapping[str, Any]], str]] = {
     FactKind.CHANGE_ASKED: lambda data: (
         f"{text(data, 'wanted')} {text(data, 'part', '')}: {text(data, 'reason')}"
     ),
+    FactKind.STATUS_DRAFTED: lambda data: (
+        f"draft for the status page: {text(mapping(data.get('draft')), 'subject')}"
+    ),
+    FactKind.STATUS_APPROVED: lambda data: f"to be public: draft {text(data, 'hash')[:12]}",
+    FactKind.ISOLATION_JUDGED: lambda data: (
+        f"isolation: {text(data, 'word')}: {text(data, 'reason')}"
+    ),
     FactKind.PLAN_PROPOSED: _planned,
     FactKind.DRY_RUN: _dry_run,
     FactKind.PLAN_DECIDED: _decided,
@@ -171,10 +188,25 @@ _TOLD: Mapping[FactKind, Callable[[Mapping[str, Any]], str]] = {
         f"{text(data, 'clock')} for {text(data, 'recipient')}, due {text(data, 'due')}"
     ),
     FactKind.CLOCK_STOPPED: lambda data: f"{text(data, 'clock')}: {text(data, 'reason', '')}",
+    FactKind.ANSWERED: lambda data: f"{text(data, 'question')}: {text(data, 'text')}",
+    FactKind.ACTION_SET: lambda data: (
+        f"{text(data, 'item')}: {text(data, 'action')} ({text(data, 'kind')}, "
+        f"{text(data, 'owner')}, due {text(data, 'due')})"
+    ),
+    FactKind.ACTION_ENDED: lambda data: (
+        f"{text(data, 'item')} {text(data, 'ending')}: {text(data, 'text')}"
+    ),
+    FactKind.SIGNED_OFF: lambda data: text(data, "text", ""),
+    FactKind.COMPLIANCE_DECIDED: lambda data: (
+        f"{text(data, 'matter')}: {text(data, 'answer')}: {text(data, 'reason')}"
+    ),
     FactKind.NOTE: lambda data: text(data, "text", ""),
     FactKind.LEAD_TAKEN: lambda data: text(data, "text", ""),
     FactKind.ALERTS_RESOLVED: lambda data: text(data, "text", ""),
-    FactKind.REPORTED: lambda _: "report written as HTML, PDF and JSON",
+    FactKind.REPORTED: lambda data: (
+        "report written as HTML, PDF and JSON"
+        + (", signed" if data.get("note") else ", not signed")
+    ),
     FactKind.CLOSED: lambda data: f"{text(data, 'outcome')}: {text(data, 'summary', '')}",
 }
 

@@ -13,7 +13,6 @@ from tasks.clients.errors import ClientError, NotFound, Transient
 from tasks.clients.kubernetes_api import Api
 from tasks.clients.kubernetes_configuration import configuration
 from tasks.clients.kubernetes_identity import is_configured
-from tasks.component_settings import ApiCareSettings
 from tasks.domain.alertmanager import clean
 from tasks.domain.api_limits import ApiLimits
 from tasks.domain.api_needs import cache_need, connections_of, database_need
@@ -32,6 +31,7 @@ from tasks.domain.recent_changes import RecentChange, correlate
 from tasks.domain.releases import releases_of
 from tasks.domain.rollout_look import Looked
 from tasks.domain.workloads import Kind
+from tasks.sections.components import ApiCareSettings
 from tasks.settings import Settings
 from tasks.work import cache_remedies, database_remedies, rollbacks, scalings
 from tasks.work.at_once import Late, at_once

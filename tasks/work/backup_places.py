@@ -18,7 +18,7 @@ from tasks.clients.pod_files import PodFiles
 from tasks.domain.backup_listing import Listed, file_time
 from tasks.domain.backups import Place, key_within
 from tasks.domain.errors import BadInput
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 _MOST = 100_000
 _DEPTH = 4

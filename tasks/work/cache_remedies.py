@@ -24,7 +24,8 @@ from tasks.domain.instance_restart import Instance
 from tasks.domain.mending import serious
 from tasks.domain.observation import Health
 from tasks.domain.plan import Plan
-from tasks.settings import CacheSettings, KubernetesSettings, MetricsSettings, Settings
+from tasks.sections.systems import CacheSettings, KubernetesSettings, MetricsSettings
+from tasks.settings import Settings
 from tasks.work.checks import Seen
 from tasks.work.stateful_restart import look_at_instance, restart
 

@@ -1,12 +1,18 @@
 """The end of an incident by a person's word, and what speaks against it.
 
-Not while a step is at work, a hold of the incident keeps the door closed or a clock of it runs:
+Not while a step is at work, a hold of the incident keeps the door closed, a clock of it runs or
+something is isolated that goes back by itself:
 who closes it would leave them to nobody, and nothing would ask for them again.
 """
+
+from collections.abc import Mapping
+from typing import Any
 
 from tasks.domain.approval import Standing, standing
 from tasks.domain.errors import NotApproved
 from tasks.domain.facts import Fact, FactKind
+from tasks.domain.isolation import RETURN
+from tasks.domain.isolation_state import Word, isolation_of
 from tasks.domain.names import is_same_person
 from tasks.domain.roles import Act
 from tasks.work import incidents, locks
@@ -32,6 +38,7 @@ def close(incident: str, person: Person, reason: str) -> Fact:
             return closed
         if closed is not None:
             raise NotApproved(f"{incident} was closed by {closed.actor} already: read its report")
+        _refuse_isolation(speaker)
         _refuse_changes_that_go_on(speaker)
         _refuse_holds_and_clocks(speaker)
         data = {"outcome": CLOSED_BY_HAND, "summary": _summary(speaker, words)}
@@ -71,8 +78,25 @@ def _refuse_holds_and_clocks(speaker: Floor) -> None:
         until = str(speaker.state.clocks[clock].get("due", ""))[:16].replace("T", " ")
         raise NotApproved(
             f"expected no clock that runs, found the clock {clock}, which runs until {until} UTC: "
-            f"tell the {clock.upper()} and stop it first"
+            f"tell the {_whom(speaker.state.clocks[clock], clock)} and stop it first"
         )
+
+
+def _refuse_isolation(speaker: Floor) -> None:
+    """Of a closed incident nothing goes back by itself: whoever stays cut off is confirmed."""
+    isolation = isolation_of(speaker.state)
+    if isolation is None or isolation.returned or isolation.word is Word.CONFIRM:
+        return
+    raise NotApproved(
+        f"expected no isolation that goes back at {isolation.until:%Y-%m-%d %H:%M} UTC, found one: "
+        f"runbook isolation confirm {speaker.state.id}, or return it, and close the incident then"
+    )
+
+
+def _whom(clock: Mapping[str, Any], name: str) -> str:
+    """Who is to be told: the clock's recipient; one of the clock's own name is an office."""
+    recipient = str(clock.get("recipient") or name)
+    return name.upper() if recipient == name else recipient
 
 
 def _summary(speaker: Floor, words: str) -> str:
@@ -88,10 +112,16 @@ def _summary(speaker: Floor, words: str) -> str:
 
 
 def _unfinished(speaker: Floor) -> list[str]:
-    """The steps that are not done of a plan that was begun; none of one that was not."""
+    """The steps that are not done of a plan that was begun; none of one that was not.
+
+    What a person has confirmed does not go back: that step is not to be done any more.
+    """
     state = speaker.state
     steps = state.plan.steps if state.plan and state.begun else ()
-    return [each.step for each in steps if not state.done(each.step)]
+    isolation = isolation_of(state)
+    stays = isolation is not None and isolation.word is Word.CONFIRM
+    void = {RETURN} if stays else set()
+    return [each.step for each in steps if not state.done(each.step) and each.step not in void]
 
 
 def _under_way(speaker: Floor) -> dict[str, str]:

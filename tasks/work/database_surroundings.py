@@ -29,7 +29,7 @@ from tasks.domain.instance_restart import Instance
 from tasks.domain.pod_volumes import Mount, mount_of, only_claim
 from tasks.domain.storage_causes import is_filling
 from tasks.domain.storage_plan import Storage, StoragePolicy
-from tasks.settings import KubernetesSettings, MetricsSettings
+from tasks.sections.systems import KubernetesSettings, MetricsSettings
 from tasks.work.stateful_restart import look_at_instance, within
 from tasks.work.storage_growth import look_at_storage
 

@@ -39,6 +39,7 @@ class Passage:
     lock: locks.Lock
     evidence_holds: Callable[[Hold], bool]
     others: tuple[locks.Lock, ...] = ()
+    gives_back: bool = False
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -95,7 +96,7 @@ class Passage:
             if any(hold not in passed for bound in binding for hold in bound):
                 return False
             state = journal.read_in(connection, self.incident)
-            _check_approval(state, now)
+            _check_approval(state, now, gives_back=self.gives_back)
             if state.plan_hash != self.plan_hash or not _is_planned(state, step):
                 raise PlanStale(
                     f"expected step {step} in the approved plan {self.plan_hash[:12]}, found "
@@ -115,11 +116,14 @@ def opened(
     evidence_holds: Callable[[Hold], bool],
     wait_seconds: float = 0,
     also: Sequence[str] = (),
+    gives_back: bool = False,
 ) -> Iterator[Passage]:
     """Check every rule, take the target's lock, and let the plan's steps be carried out.
 
     `also` are other names of what is changed, under which others hold and lock it. What was shut
-    down on purpose is changed by nothing but its start.
+    down on purpose is changed by nothing but its start. With `gives_back` the steps only undo what
+    the plan has done: they go through after a denial too, since whoever denies a plan that was
+    begun wants it undone.
 
     Another incident that is at work on the target, or another run of this one, is waited for, at
     most `wait_seconds`; what it changed is then found like every other change. The lock's lease is
@@ -139,7 +143,7 @@ def opened(
         state = journal.read(incident)  # under the lock: another run's steps are seen
         _check_holds(incident, (target, *also), evidence_holds)
         _check_shut_down(state, target)
-        _check_approval(state, now)
+        _check_approval(state, now, gives_back=gives_back)
         _check_caps(state, target, now)
         _check_observed(state, observe)
         yield Passage(
@@ -149,6 +153,7 @@ def opened(
             lock=lock,
             evidence_holds=evidence_holds,
             others=tuple(others),
+            gives_back=gives_back,
         )
 
 
@@ -194,10 +199,12 @@ def _check_shut_down(state: Incident, target: str) -> None:
             raise Held(found.text)
 
 
-def _check_approval(state: Incident, now: datetime) -> None:
+def _check_approval(state: Incident, now: datetime, *, gives_back: bool) -> None:
     if state.stage is Stage.CLOSED:
         raise NotApproved(f"expected an open incident, found {state.id} closed: open another")
     found = standing(state, now)
+    if gives_back and state.begun and found is Standing.DENIED:
+        return
     if found is not Standing.APPROVED:
         raise NotApproved(f"expected an approved plan for {state.id}, found: {found}")
 

@@ -8,7 +8,8 @@ from tasks.clients import audit_api
 from tasks.clients.errors import ClientError
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.backups import Backup
-from tasks.settings import ApiSettings, Settings
+from tasks.sections.systems import ApiSettings
+from tasks.settings import Settings
 from tasks.work import anchors
 from tasks.work.catalogue import places
 from tasks.work.drill_steps import Ground

@@ -13,7 +13,6 @@ from tasks.clients import cache_state, postgres
 from tasks.clients import kubernetes_pods as cluster_pods
 from tasks.clients import kubernetes_workloads as workloads
 from tasks.clients.errors import ClientError, Conflict, NotFound
-from tasks.component_settings import EmergencySettings
 from tasks.domain.alertmanager import clean
 from tasks.domain.change_wish import Wanted
 from tasks.domain.emergency_plan import Emergency, Part, Stopped, order
@@ -21,7 +20,9 @@ from tasks.domain.errors import BadInput, NotProven, PlanStale
 from tasks.domain.incident import Incident
 from tasks.domain.mending import Effect
 from tasks.domain.workloads import Kind
-from tasks.settings import CacheSettings, DatabaseSettings, Settings
+from tasks.sections.capacity import EmergencySettings
+from tasks.sections.systems import CacheSettings, DatabaseSettings
+from tasks.settings import Settings
 from tasks.work import scalings, shut_downs
 from tasks.work.scalings import Site, Workload
 

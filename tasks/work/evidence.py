@@ -1,15 +1,16 @@
 """Evidence before remedy: the damaged table, the segments and the checkpoint, under Object Lock.
 
     evidence/<incident>/database/<hold>/
-        audit_records-<sha>.copy.zst    COPY BINARY of the table, zstd
-        segments/<sha>-<name>           each sealed segment, byte for byte
-        checkpoint-<size>.note          the newest head that verifies
-        manifest.json                   all of these, written last
+        audit_records-<sha>.copy.zst[.age]   COPY BINARY of the table, zstd
+        segments/<sha>-<name>[.age]          each sealed segment, byte for byte
+        checkpoint-<size>.note               the newest head that verifies
+        manifest.json                        all of these, written last
 
 Damage that is found later has a hold and a snapshot of its own. The manifest makes the snapshot
 complete: while it is not there, a killed attempt is made again and what it had stored stays as it
-is, because keys carry their content's digest. The evidence is in clear, in a bucket that only
-responders read; the manifest says so.
+is, because keys carry their content's digest. What holds records is encrypted to the recipients of
+the settings; without any it is in clear, in a bucket that only responders read. The manifest says
+which, and for whom.
 """
 
 import hashlib
@@ -22,14 +23,14 @@ from typing import Any
 
 import zstandard
 
-from tasks.clients import postgres
+from tasks.clients import age, postgres
 from tasks.clients.errors import Malformed, NotFound
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import BadInput, NotProven
 from tasks.domain.facts import RUNBOOK
 from tasks.domain.holds import Hold
 from tasks.domain.ledger.segments import MAX_STORED_BYTES
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work import journal
 from tasks.work.log_heads import Head
 from tasks.work.log_store import LogStore
@@ -69,18 +70,20 @@ def seal_snapshot(
     head: Head,
     store: ObjectStore,
     settings: StoreSettings,
+    recipients: Sequence[str] = (),
 ) -> list[Item]:
     """Seal what a recovery is about to replace; finds what an earlier call has sealed for the hold.
 
-    `hold`: its place in the journal. `dsn`: a role that may read the production table. The last
-    item is the manifest. Table and segments stream through private files (`scratch`, below TMPDIR),
+    `hold`: its place in the journal. `dsn`: a role that may read the production table.
+    `recipients`: of age, who may read it; the digests are those of what is stored. The last item is
+    the manifest. Table and segments stream through private files (`scratch`, below TMPDIR),
     one at a time, so memory stays flat: at most one part of an upload, 64 MiB. A missing table is
     noted in the manifest, because
     its absence is evidence as well; so is a name among the segments that cannot be one. Raises
     NotProven when the store took the objects but does not hold them locked, or no longer holds what
     was sealed.
     """
-    sealing = _Sealing(f"evidence/{incident}/database/{hold}/", store, settings)
+    sealing = _Sealing(snapshot_prefix(incident, hold), store, settings, tuple(recipients))
     known = sealing.earlier()
     if known is not None:
         return known
@@ -93,7 +96,8 @@ def seal_snapshot(
         "source": postgres.describe(dsn),
         "at": datetime.now(UTC).isoformat(),
         "by": RUNBOOK,
-        "encrypted": False,
+        "encrypted": bool(recipients),
+        "recipients": list(recipients),
         "items": [item.as_json() for item in items],
         "missing": missing,
     }
@@ -106,6 +110,11 @@ def seal_snapshot(
             "does the bucket have Object Lock enabled? Nothing else was changed"
         )
     return items
+
+
+def snapshot_prefix(incident: str, hold: int) -> str:
+    """Where the snapshot of a hold lies in the evidence bucket."""
+    return f"evidence/{incident}/database/{hold}/"
 
 
 def evidence_is_sealed(store: ObjectStore, bucket: str, items: Sequence[Mapping[str, Any]]) -> bool:
@@ -129,8 +138,10 @@ def _is_locked(store: ObjectStore, bucket: str, item: Mapping[str, Any]) -> bool
         head = store.head(bucket, str(item["key"]))
     except (NotFound, KeyError):
         return False
+    # What was streamed declares no digest: there the version says that it is the same.
+    is_streamed = head.sha256 == "" and item.get("version_id", "") != ""
     return (
-        head.sha256 == item.get("sha256")
+        (head.sha256 == item.get("sha256") or is_streamed)
         and head.size == item.get("size")
         and head.version_id == item.get("version_id", head.version_id)
         and head.lock_mode != ""
@@ -142,7 +153,12 @@ def _is_locked(store: ObjectStore, bucket: str, item: Mapping[str, Any]) -> bool
 class _Sealing:
     """One attempt to seal one snapshot under a prefix, every object until the same time."""
 
-    def __init__(self, prefix: str, store: ObjectStore, settings: StoreSettings) -> None:
+    def __init__(
+        self, prefix: str, store: ObjectStore, settings: StoreSettings, recipients: tuple[str, ...]
+    ) -> None:
+        if recipients:
+            age.check_recipients(recipients)
+        self._recipients = recipients
         self._store = store
         self._bucket = settings.evidence_bucket
         self._until = datetime.now(UTC) + timedelta(days=settings.retention_days)
@@ -212,6 +228,8 @@ class _Sealing:
 
     def _put_file(self, name: str, path: str, file: Path) -> Item:
         """Store and remove the file; `{digest}` in `path` becomes the begin of its SHA-256."""
+        if self._recipients:
+            file, path = _encrypted(file, self._recipients), f"{path}.age"
         with file.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         key = self._prefix + path.replace("{digest}", digest[:16], 1)
@@ -231,6 +249,15 @@ class _Sealing:
             locked_until=head.retain_until.isoformat() if head.retain_until else "",
             version_id=head.version_id,
         )
+
+
+def _encrypted(file: Path, recipients: Sequence[str]) -> Path:
+    """The file as only its recipients read it, in place of the one in clear."""
+    sealed = file.with_name(f"{file.name}.age")
+    with file.open("rb") as source, sealed.open("xb") as target:
+        age.encrypt(source, target, recipients)
+    file.unlink()
+    return sealed
 
 
 def _copy_table(dsn: str, file: Path) -> None:

@@ -12,7 +12,7 @@ from tasks.domain.recent_changes import NEAR
 from tasks.domain.releases import rolled_out_at
 from tasks.domain.rollout_evidence import Sighting, sightings_of
 from tasks.domain.rollout_look import Looked
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 from tasks.work import responder
 from tasks.work.workload_looks import look_at_workloads
 

@@ -53,7 +53,7 @@ _FIRST_REVIEW = timedelta(hours=1)
 RELEASES = "privacy-engine/release"
 """The release of private data, as a target of holds."""
 
-_EVIDENCE = "a snapshot of the damaged table, the segments and the checkpoint"
+SNAPSHOT = "a snapshot of the damaged table, the segments and the checkpoint"
 
 
 def hold(incident: str, person: Person, scope: str, reason: str, review_at: datetime) -> Fact:
@@ -88,11 +88,14 @@ def hold_everything(
     return speaker.state.id
 
 
-def hold_until_sealed(incident: str, scope: str, reason: str, damage: str) -> Fact:
+def hold_until_sealed(
+    incident: str, scope: str, reason: str, damage: str, needs: str = SNAPSHOT
+) -> Fact:
     """The runbook's own hold of what was altered, until the evidence of this damage is sealed.
 
-    `damage` tells one diagnosis from another. A run that begins again finds the hold that it has
-    set, lifted by a person or not; another damage is held anew, and needs evidence of its own.
+    `damage` tells one diagnosis from another, `needs` says what must be sealed. A run that begins
+    again finds the hold that it has set, lifted by a person or not; another damage is held anew,
+    and needs evidence of its own.
     """
     with incidents.durably() as connection:
         journal.lock(connection)
@@ -105,7 +108,7 @@ def hold_until_sealed(incident: str, scope: str, reason: str, damage: str) -> Fa
             "scope": scope,
             "reason": reason,
             "review_at": (datetime.now(UTC) + _FIRST_REVIEW).isoformat(),
-            "needs": _EVIDENCE,
+            "needs": needs,
             "damage": damage,
         }
         key = _key_of_the_next(scope, before)

@@ -23,6 +23,9 @@ RESUME = "resume"
 ESCALATION = "escalation/escalation"
 """The deployment that carries out one step of the matrix."""
 
+REPORT = "post-incident/post-incident"
+"""The deployment that writes an incident's report."""
+
 CHANNEL = "runbook_dispatch"
 """PostgreSQL notification channel that wakes the dispatcher."""
 

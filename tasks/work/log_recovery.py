@@ -23,7 +23,7 @@ from tasks.domain.ledger import Layout, Status, Trust, Verdict, combine
 from tasks.domain.ledger.legacy_keys import LegacyKey
 from tasks.domain.ledger.verdicts import INFORMATIONAL
 from tasks.domain.local_paths import OWN_PREFIX
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.comparisons import compare_with_anchor
 from tasks.work.legacy import verify_legacy
 from tasks.work.local_copies import LocalCopies

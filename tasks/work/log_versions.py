@@ -11,7 +11,7 @@ from typing import Protocol
 from tasks.clients.errors import Conflict, NotFound
 from tasks.clients.object_store import check_key
 from tasks.clients.object_versions import ObjectVersions
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 
 MOST_TRIED = 20
 """Versions of one file that are looked at: whoever adds thousands must not keep us busy."""

@@ -16,7 +16,7 @@ from tasks.domain.recovery_target import Target
 from tasks.domain.restore import RestoreNumbers, plan_numbers
 from tasks.domain.restore_choice import Choice, choose, first_looked_into
 from tasks.domain.restore_estimate import Estimate, estimate, require_room
-from tasks.settings import ApiSettings
+from tasks.sections.systems import ApiSettings
 from tasks.work.log_heads import Head, latest_head
 from tasks.work.planned_backup import place_of
 from tasks.work.recovery import Extent, Site, observe

@@ -12,7 +12,7 @@ from tasks.domain.errors import BadInput
 from tasks.domain.log_lines import LogLine
 from tasks.domain.pod_logs import LogSource, log_lines, log_sources
 from tasks.domain.selectors import Selector
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 from tasks.work.at_once import at_once
 
 LINES = 200

@@ -36,7 +36,7 @@ from tasks.domain.rollout_evidence import trouble_of
 from tasks.domain.rollout_look import Looked, template_digest
 from tasks.domain.rollout_status import Progress, RolloutStatus
 from tasks.domain.workloads import Deployment, Kind, Pdb, StatefulSet
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 from tasks.work import journal
 
 _POLL_SECONDS = 0.2

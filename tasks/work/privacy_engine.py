@@ -27,6 +27,7 @@ from tasks.work.placement import dpo_clock_of
 from tasks.work.privacy_looks import Site, accounts_of, known_books, parameters_of, why
 
 _LOOK_AGAIN_SECONDS = 0.5
+_LIFTED = "a person has lifted the hold on releases"
 
 Fence = Callable[[], None]
 
@@ -43,19 +44,20 @@ def halt(site: Site, incident: str, cause: Cause) -> bool:
     reason = f"{cause.code}{about}: no release before a person has looked and lifts this"
     clock = dpo_clock_of(cause.code, datetime.now(UTC))
     journal.append(incident, FactKind.CLOCK_STARTED, clock, key=f"clock:{clock['clock']}")
+    refuses, _ = refuse_releases(site, incident, cause.code, reason)
+    return refuses
+
+
+def refuse_releases(site: Site, incident: str, code: str, reason: str) -> tuple[bool, str]:
+    """Hold the releases, have the engine refuse them, and see that it does; whether, and in words.
+
+    `code` is the cause's. A hold that a person has lifted is not set again for the same reason:
+    then nothing is told or recorded.
+    """
     fact = holding.hold_releases(incident, reason)
     if _was_lifted(incident, fact.seq):
-        return True
-    try:
-        privacy_engine.halt(site.api, site.privacy, incident, reason)
-        refuses = parameters_of(site).halted is True
-        text = (
-            "the engine refuses every release"
-            if refuses
-            else "the engine does not say that it refuses releases"
-        )
-    except (ClientError, BadInput) as error:
-        refuses, text = False, f"the engine could not be told to refuse releases: {why(error)}"
+        return True, _LIFTED
+    refuses, text = _told_to_refuse(site, incident, reason)
     journal.append(
         incident,
         FactKind.VERIFIED,
@@ -64,11 +66,21 @@ def halt(site: Site, incident: str, cause: Cause) -> bool:
             "holds": refuses,
             "summary": text,
             "plan": "",
-            "result": {"cause": cause.code},
+            "result": {"cause": code},
         },
-        key=f"halt:{cause.code}:{refuses}",
+        key=f"halt:{code}:{refuses}",
     )
-    return refuses
+    return refuses, text
+
+
+def _told_to_refuse(site: Site, incident: str, reason: str) -> tuple[bool, str]:
+    try:
+        privacy_engine.halt(site.api, site.privacy, incident, reason)
+        if parameters_of(site).halted is True:
+            return True, "the engine refuses every release"
+    except (ClientError, BadInput) as error:
+        return False, f"the engine could not be told to refuse releases: {why(error)}"
+    return False, "the engine does not say that it refuses releases"
 
 
 def is_halted(site: Site) -> bool:

@@ -14,7 +14,6 @@ from psycopg import Connection, IsolationLevel, sql
 from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
-from tasks.component_settings import ReleaseFields
 from tasks.domain.errors import BadInput
 from tasks.domain.privacy_accounting import NOTHING_SPENT
 from tasks.domain.privacy_spends import (
@@ -30,6 +29,7 @@ from tasks.domain.privacy_spends import (
     spelled,
 )
 from tasks.domain.reconciliation_rules import COUNT, Releases, at_path
+from tasks.sections.privacy import ReleaseFields
 from tasks.settings import Settings
 from tasks.work.log_events import amount, events_of, log_size
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 
 from tasks.clients import privacy_engine, prometheus
 from tasks.clients.errors import ClientError
-from tasks.component_settings import PrivacySettings
 from tasks.domain.alertmanager import clean
 from tasks.domain.database_readings import Unread, known
 from tasks.domain.errors import BadInput
@@ -33,7 +32,9 @@ from tasks.domain.privacy_readings import (
     read_published,
     read_remaining,
 )
-from tasks.settings import ApiSettings, MetricsSettings, Settings
+from tasks.sections.privacy import PrivacySettings
+from tasks.sections.systems import ApiSettings, MetricsSettings
+from tasks.settings import Settings
 from tasks.work import journal, privacy_ledger
 from tasks.work.at_once import at_once
 from tasks.work.privacy_ledger import Books, books_of

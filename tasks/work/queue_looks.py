@@ -22,7 +22,8 @@ from tasks.domain.plan import Plan
 from tasks.domain.queue_diagnosis import QueueLimits, QueueSeen, Workers, diagnose
 from tasks.domain.queue_effect import effect_on_queue
 from tasks.domain.task_queue import QueueReading
-from tasks.settings import CacheSettings, Settings
+from tasks.sections.systems import CacheSettings
+from tasks.settings import Settings
 from tasks.work import scalings
 from tasks.work.checks import Seen
 from tasks.work.scalings import Site

@@ -24,7 +24,8 @@ from tasks.domain.errors import NotProven, PlanStale
 from tasks.domain.ledger import Trust
 from tasks.domain.reconciliation_rules import ReconciliationRules, shipped
 from tasks.domain.restore import DatabaseNames, database_names
-from tasks.settings import DatabaseSettings, Settings
+from tasks.sections.systems import DatabaseSettings
+from tasks.settings import Settings
 from tasks.work import anchors
 from tasks.work.log_heads import Head
 from tasks.work.log_store import LogStore

@@ -11,7 +11,7 @@ from tasks.domain.errors import BadInput
 from tasks.domain.ledger import Layout
 from tasks.domain.ledger.legacy_manifest import log_path
 from tasks.domain.local_paths import is_of_a_log
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.log_heads import CHECKPOINTS
 from tasks.work.log_segments import is_of_a_sealer
 from tasks.work.log_versions import LogVersions, NoVersions, ObjectLogVersions

@@ -16,7 +16,7 @@ from tasks.clients.object_store import ObjectStore, check_key
 from tasks.clients.object_versions import ObjectVersions
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger.legacy_manifest import MAX_MANIFEST_BYTES, parse_manifest
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.log_segments import is_of_a_sealer
 from tasks.work.recovery_layout import SEALED_FOLDERS, versions_of, was_sealed
 

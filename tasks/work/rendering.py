@@ -1,4 +1,4 @@
-"""The post-incident report as files: one HTML page, one PDF, one JSON, from one Report.
+"""The post-incident report as files: one HTML page, one PDF, one JSON, from one Report, sealed.
 
 The page is complete in itself: no script, no font, no image from anywhere; a content security
 policy in it admits exactly its own stylesheet (by hash), so that even text that slipped through
@@ -6,12 +6,12 @@ the escaping could load and run nothing. Files appear whole or not at all.
 """
 
 import hashlib
-import json
 import os
 import re
 import tempfile
 from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -24,7 +24,11 @@ from markupsafe import Markup
 from tasks.domain import plots
 from tasks.domain.errors import BadInput
 from tasks.domain.incident import Incident
+from tasks.domain.ledger import NoteSigner
+from tasks.domain.range_plots import marks_of, range_plots
 from tasks.domain.report import Report, build_report
+from tasks.domain.report_json import report_json
+from tasks.domain.report_seal import FORMS, ReportSeal, version_name
 from tasks.domain.timeline import shortened
 from tasks.work.typesetting import TEMPLATES, render_pdf
 
@@ -46,7 +50,7 @@ SECTIONS = (
     ("communication", "Communication and escalation"),
     ("actions", "Actions"),
     ("compliance", "Compliance"),
-    ("people", "For people to fill in"),
+    ("people", "What only people know"),
     ("figures", "Figures and their derivation"),
     ("journal", "The journal behind this report"),
 )
@@ -54,7 +58,11 @@ SECTIONS = (
 
 @dataclass(frozen=True, slots=True)
 class WrittenReport:
-    """Where a report was written; the digests are hex SHA-256 of the files' bytes."""
+    """Where a report was written; the digests are hex SHA-256 of the files' bytes.
+
+    `note` is the signed note over the three, in the file `seal_path`; both are empty without a key.
+    `facts`: how many it was made from.
+    """
 
     html_path: Path
     html_sha256: str
@@ -62,10 +70,18 @@ class WrittenReport:
     pdf_sha256: str
     json_path: Path
     json_sha256: str
+    seal_path: Path | None
+    seal_sha256: str
+    note: str
+    facts: int
 
 
-def write_report(incident: Incident, directory: Path, now: datetime) -> WrittenReport:
-    """Write `directory/<incident>/report.{html,pdf,json}`, replacing older ones.
+def write_report(
+    incident: Incident, directory: Path, now: datetime, signer: NoteSigner | None = None
+) -> WrittenReport:
+    """Write `directory/<incident>/report.{html,pdf,json,seal}`, replacing older ones.
+
+    Every version stays besides, by its digest: see `version_name`.
 
     Raises BadInput when the incident's id cannot be a directory's name. A crash leaves whole old
     files or whole new ones, and perhaps a stray `.part` file.
@@ -78,11 +94,32 @@ def write_report(incident: Incident, directory: Path, now: datetime) -> WrittenR
     report = build_report(incident, now)
     folder = directory / incident.id
     folder.mkdir(parents=True, exist_ok=True)
-    html, machine = render_html(report).encode(), render_json(report)
+    html, machine = render_html(report).encode(), report_json(report)
     pdf = render_pdf(report, now)
-    paths = [folder / f"report.{suffix}" for suffix in ("html", "pdf", "json")]
+    paths = [folder / f"report.{form}" for form in FORMS]
     digests = [_write(path, data) for path, data in zip(paths, (html, pdf, machine), strict=True)]
-    return WrittenReport(paths[0], digests[0], paths[1], digests[1], paths[2], digests[2])
+    for path, digest in zip(paths, digests, strict=True):
+        _keep(path, digest)
+    seal, note, sealed = None, "", ""
+    if signer is not None:
+        by_form = dict(zip(FORMS, digests, strict=True))
+        extent = report.journal
+        note = ReportSeal(incident.id, by_form, extent.count, extent.digest).signed(signer)
+        seal = folder / "report.seal"
+        sealed = _write(seal, note.encode())
+        _keep(seal, sealed)
+    return WrittenReport(
+        *(paths[0], digests[0], paths[1], digests[1], paths[2], digests[2]),
+        *(seal, sealed, note, report.journal.count),
+    )
+
+
+def _keep(written: Path, sha256: str) -> None:
+    """By a second name, so that it takes no room twice."""
+    kept = written.parent / version_name(sha256, written.suffix[1:])
+    kept.parent.mkdir(exist_ok=True)
+    with suppress(FileExistsError):  # the same bytes, by an earlier run
+        kept.hardlink_to(written)
 
 
 def render_html(report: Report) -> str:
@@ -106,12 +143,8 @@ def render_html(report: Report) -> str:
         damage_map=_ours(plots.damage_map(data.damage, backup_size)),
         provenance=_ours(plots.provenance(data.restored)),
         clock_bars=_ours(plots.clock_bars(data.clocks)),
+        range_plots=_ours(range_plots(data.ranges, marks_of(data.phases))),
     )
-
-
-def render_json(report: Report) -> bytes:
-    """The report for programs: UTF-8, keys in the order of the sections, newline at the end."""
-    return json.dumps(report.as_json(), ensure_ascii=False, indent=1).encode() + b"\n"
 
 
 def _bounded(rows: Sequence[Any]) -> tuple[Sequence[Any], int]:

@@ -14,7 +14,6 @@ from tasks.clients import kubernetes_workloads as workloads
 from tasks.clients.errors import ClientError, Conflict, Transient
 from tasks.clients.kubernetes_api import Api
 from tasks.clients.kubernetes_identity import Identity
-from tasks.component_settings import RollbackSettings
 from tasks.domain.causes import Cause
 from tasks.domain.errors import BadInput, PlanStale
 from tasks.domain.incident import Incident
@@ -45,7 +44,9 @@ from tasks.domain.rollout_look import Looked, template_digest
 from tasks.domain.rollout_status import Progress
 from tasks.domain.untrusted import visible
 from tasks.domain.workloads import Deployment, Kind, StatefulSet
-from tasks.settings import KubernetesSettings, Settings
+from tasks.sections.capacity import RollbackSettings
+from tasks.sections.systems import KubernetesSettings
+from tasks.settings import Settings
 from tasks.work import healthy_revisions, journal
 from tasks.work.rollout_watching import Told, followed
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from tasks.domain.errors import BadInput
 from tasks.domain.policy import DEFAULT, RoutingPolicy
 from tasks.domain.written import MAX_BYTES
-from tasks.settings import read_text, settings
+from tasks.sections.files import read_text
+from tasks.settings import settings
 
 log = logging.getLogger("gateway.routing")
 

@@ -16,7 +16,6 @@ from tasks.clients import kubernetes_workloads as workloads
 from tasks.clients.errors import ClientError, Conflict
 from tasks.clients.kubernetes_api import Api
 from tasks.clients.kubernetes_identity import Identity
-from tasks.component_settings import ScalingSettings
 from tasks.domain.alertmanager import clean
 from tasks.domain.errors import BadInput, PlanStale
 from tasks.domain.incident import Incident
@@ -33,7 +32,9 @@ from tasks.domain.scaling import (
     scale_up,
 )
 from tasks.domain.workloads import Deployment, Hpa, Kind, StatefulSet
-from tasks.settings import KubernetesSettings, Settings
+from tasks.sections.capacity import ScalingSettings
+from tasks.sections.systems import KubernetesSettings
+from tasks.settings import Settings
 
 _ATTEMPTS = 5
 _POLL_SECONDS = 0.2

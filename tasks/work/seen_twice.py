@@ -9,7 +9,8 @@ from tasks.domain.both_sides import compared
 from tasks.domain.errors import BadInput
 from tasks.domain.inside import Answer, Inside
 from tasks.domain.observation import Health
-from tasks.settings import KubernetesSettings, settings
+from tasks.sections.systems import KubernetesSettings
+from tasks.settings import settings
 from tasks.work.at_once import at_once
 from tasks.work.checks import GRACE, Seen
 

@@ -23,7 +23,7 @@ from tasks.domain.instance_restart import Instance, InstanceKey, instance_of
 from tasks.domain.pod_volumes import mount_of, only_claim
 from tasks.domain.pods import PodState
 from tasks.domain.workloads import Kind
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 _POLL_SECONDS = 0.3
 _REASON_LIMIT = 300

@@ -5,8 +5,9 @@ incident is not in a state for it), and then nothing is recorded. A repeated cli
 first one recorded. Incidents are declared in `declaring`, changes held and freed in `holding`.
 """
 
+from tasks.domain.acknowledging import ACKNOWLEDGED
 from tasks.domain.errors import BadInput
-from tasks.domain.escalation import ACKNOWLEDGED, lowering
+from tasks.domain.escalation import lowering
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.names import is_same_person
 from tasks.domain.policy import DPO_CLOCK
@@ -14,7 +15,7 @@ from tasks.domain.reassessment import persons_word
 from tasks.domain.roles import Act, may
 from tasks.domain.severity import Severity
 from tasks.settings import settings
-from tasks.work import journal, telling
+from tasks.work import journal, privacy_incidents, telling
 from tasks.work.closing_by_hand import CLOSED_BY_HAND, close
 from tasks.work.declaring import declare, grade
 from tasks.work.floor import Floor, NoSuchIncident, floor, said
@@ -65,7 +66,9 @@ def stop_clock(incident: str, person: Person, clock: str, reason: str) -> Fact:
         if clock not in speaker.state.clocks:
             known = ", ".join(sorted(speaker.state.clocks)) or "none"
             raise BadInput(f"expected a clock of {incident}, {known}, found {clock[:80]!a}")
-        return _stop(speaker, clock, words)
+        fact = _stop(speaker, clock, words)
+        privacy_incidents.settle_in(speaker.connection, incident)  # others may run from it
+    return fact
 
 
 def note(incident: str, person: Person, text: str) -> Fact:

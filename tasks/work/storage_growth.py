@@ -27,7 +27,7 @@ from tasks.domain.storage_plan import (
     size,
     storage_of,
 )
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 from tasks.work.stateful_restart import within
 
 _POLL_SECONDS = 0.5

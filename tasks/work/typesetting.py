@@ -15,6 +15,7 @@ from typing import Any
 import typst
 
 from tasks.domain import drawing, plots
+from tasks.domain.range_plots import marks_of, range_plots
 from tasks.domain.report import Report
 from tasks.domain.timeline import shortened
 
@@ -79,7 +80,8 @@ def printed(report: Report) -> dict[str, Any]:
             ]
         )
     }
-    whole["actions"] = _table(whole["actions"])
+    for name in ("actions", "items", "suggestions"):
+        whole[name] = _table(whole[name])
     whole["figures"] = [
         {"label": one.label, "display": one.display, "derivation": one.derivation}
         for one in data.figures
@@ -105,6 +107,7 @@ def printed(report: Report) -> dict[str, Any]:
         "damage": drawing.for_print(plots.damage_map(data.damage, backup_size)),
         "provenance": drawing.for_print(plots.provenance(data.restored)),
         "clocks": drawing.for_print(plots.clock_bars(data.clocks)),
+        "ranges": drawing.for_print(range_plots(data.ranges, marks_of(data.phases))),
     }
     return whole
 

@@ -10,7 +10,7 @@ from tasks.clients.errors import ClientError
 from tasks.clients.kubernetes_api import Api
 from tasks.domain.rollout_history import deployment_history, stateful_set_history
 from tasks.domain.rollout_look import Looked
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 from tasks.work.at_once import at_once
 
 

@@ -23,7 +23,7 @@ from tasks.clients.postgres_instance import Instance, unstarted
 from tasks.clients.server_user import give_to_server, server_uid
 from tasks.domain.backups import Backup
 from tasks.domain.recovery_target import Target
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.instance_place import instance_place
 from tasks.work.point_in_time import recovered
 from tests.benchmarks.figures import Row, show

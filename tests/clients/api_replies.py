@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 TOKENS = {"looker": "token-that-reads", "mender": "token-that-mends"}
 

@@ -17,7 +17,7 @@ from deployments.lab.state import StateDirectory
 from tasks.clients import alertmanager
 from tasks.clients.errors import ClientError, Denied, Malformed, NotFound, Transient
 from tasks.domain.reconciling import Listed, Look
-from tasks.settings import AlertmanagerSettings
+from tasks.sections.systems import AlertmanagerSettings
 from tests.clients import loopback
 from tests.clients.loopback import Answering, answering, dripping, sending
 

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from deployments.lab.stack import Lab
 from tasks.clients import cache
 from tasks.clients.errors import ClientError, Denied, Malformed, Transient
-from tasks.settings import CacheSettings
+from tasks.sections.systems import CacheSettings
 from tests.clients.loopback import answering, sending
 
 PASSWORD = "geheim-und-lang"

@@ -10,7 +10,7 @@ import pytest
 from pydantic import SecretStr
 
 from tasks.clients import http
-from tasks.clients.errors import ClientError, Denied, Malformed, NotFound, Transient
+from tasks.clients.errors import ClientError, Denied, Malformed, NotFound, Throttled, Transient
 from tests.clients import loopback
 from tests.clients.loopback import answering, dripping, sending
 
@@ -149,7 +149,8 @@ def test_a_redirect_is_not_followed() -> None:
         (404, NotFound),
         (409, Malformed),
         (422, Malformed),
-        (429, Transient),
+        (420, Throttled),
+        (429, Throttled),
         (500, Transient),
         (502, Transient),
         (503, Transient),
@@ -264,3 +265,21 @@ def test_a_download_is_the_bytes_as_sent() -> None:
     with answering(sending(loopback.http(200, content))) as port:
         got = http.download(f"http://127.0.0.1:{port}/report.pdf", timeout_seconds=5)
     assert got == content
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("retry-after: 7", 7.0),
+        ("retry-after: 0", 0.0),
+        ("retry-after: -7", 0.0),
+        ("retry-after: 99999999999999999999", 0.0),
+        ("retry-after: Fri, 31 Dec 1999 23:59:59 GMT", 0.0),
+        ("x-other: 7", 0.0),
+    ],
+)
+def test_who_asks_too_often_learns_for_how_long_to_wait(header: str, seconds: float) -> None:
+    asked = answering(sending(loopback.http(429, b"{}", header)))
+    with asked as port, pytest.raises(Throttled) as error:
+        call(port)
+    assert error.value.seconds == seconds

@@ -34,7 +34,7 @@ from tasks.domain.errors import BadInput
 from tasks.domain.rollout import Undo, undo_deployment
 from tasks.domain.rollout_history import CannotUndo, deployment_history
 from tasks.domain.workloads import Deployment, Kind
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 from tests.clients.api_replies import TOKENS, Asked, Replies, Reply, replying, status
 from tests.clients.loopback import answering, dripping, sending
 from tests.domain.cluster_values import BODIES, body, changed

@@ -26,7 +26,7 @@ from tasks.domain.rollout_history import CannotUndo, deployment_history
 from tasks.domain.rollout_status import Progress, deployment_status
 from tasks.domain.scaling import Means, Scaling, ScalingPolicy, scale_up
 from tasks.domain.workloads import Deployment, Kind, Revision
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 NAME = "rlhf-audit-trail"
 POLICY = ScalingPolicy(1, 10, 5)

@@ -10,7 +10,9 @@ import pytest
 import yaml
 
 from tasks.clients import kubernetes_bounds as bounds
+from tasks.clients import kubernetes_evidence
 from tasks.clients import kubernetes_pods as pods
+from tasks.clients import kubernetes_policies as policies
 from tasks.clients import kubernetes_storage as storage
 from tasks.clients import kubernetes_workloads as workloads
 from tasks.clients.errors import ClientError
@@ -18,6 +20,7 @@ from tasks.clients.kubernetes_api import Api
 from tasks.clients.kubernetes_configuration import configuration
 from tasks.clients.kubernetes_identity import Identity
 from tasks.clients.kubernetes_watch import deployment_changes
+from tasks.domain.isolation import POLICY_NAME, network_policy
 from tasks.domain.rollout import Undo, undo_deployment
 from tasks.domain.rollout_history import CannotUndo, deployment_history
 from tasks.domain.workloads import Kind
@@ -26,6 +29,7 @@ from tests.domain.cluster_values import NOW, failed_release, replica_sets, state
 from tests.domain.cluster_values import pods as recorded_pods
 
 MANIFESTS = Path(__file__).parents[2] / "deployments" / "kubernetes"
+REST = [each for each in kubernetes_evidence.LISTINGS if each.plural == "networkpolicies"]
 DEPLOYMENT, STATEFUL_SET = "rlhf-audit-trail", "postgresql"
 
 
@@ -62,6 +66,8 @@ LOOKS: dict[str, Callable[[Api], Any]] = {
     "pod": lambda api: pods.pod(api, "postgres-pod"),
     "log": lambda api: pods.log(api, "postgres-pod", "postgres", lines=1),
     "events": pods.events,
+    "network policy": lambda api: policies.policy(api, POLICY_NAME),
+    "evidence": lambda api: [kubernetes_evidence.objects(api, each) for each in REST],
     "pod usage": pods.pod_usage,
     "node usage": pods.node_usage,
     "autoscalers": bounds.hpas,
@@ -79,6 +85,12 @@ CHANGES: dict[str, Callable[[Api], Any]] = {
     "autoscaler": lambda api: bounds.set_autoscaler_minimum(api, DEPLOYMENT, 4, "7", dry_run=True),
     "claim": lambda api: storage.enlarge(api, "data-postgresql-0", 9, "7", dry_run=True),
     "evict": lambda api: pods.evict(api, recorded_pods()[0], dry_run=True),
+    "cut off": lambda api: policies.make(
+        api, network_policy(api.namespace, {"a": "b"}, {"c": "d"}, "INC-1", NOW), dry_run=True
+    ),
+    "let back": lambda api: policies.remove(
+        api, {"metadata": {"name": POLICY_NAME, "uid": "u", "resourceVersion": "7"}}, dry_run=True
+    ),
 } | {
     f"{what} a {kind}": change
     for kind, name in KINDS.items()
@@ -191,10 +203,14 @@ def test_looking_changes_nothing_and_programs_run_only_in_pods_by_name() -> None
         assert "secrets" not in grant.resource
 
 
-def test_every_change_is_bound_to_names_but_for_evictions() -> None:
+def test_every_change_is_bound_to_names_but_for_what_has_none_yet() -> None:
+    nameless = {
+        Grant("create", "", "pods/eviction"),
+        Grant("create", "networking.k8s.io", "networkpolicies"),
+    }
     for grant, names in granted("rbac-remediate.yaml").items():
         assert not grant.cluster
-        assert names or grant == Grant("create", "", "pods/eviction")
+        assert names or grant in nameless
 
 
 def test_no_manifest_grants_by_a_wildcard() -> None:

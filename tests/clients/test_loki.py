@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from tasks.clients import loki
 from tasks.clients.errors import ClientError, Denied, Malformed, Transient
-from tasks.component_settings import LokiSettings
+from tasks.sections.components import LokiSettings
 from tests.clients import loopback
 from tests.clients.loopback import answering, sending
 

@@ -14,7 +14,7 @@ from deployments.lab.kubernetes.programs import Program
 from tasks.clients.pod_answers import postgres_says, redis_says
 from tasks.clients.pod_exec import Pod
 from tasks.domain.inside import Answer, Inside
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 from tests.clients.loopback import answering
 
 NAMESPACE = "rlhf-audit-trail"

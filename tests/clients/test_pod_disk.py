@@ -12,7 +12,7 @@ from deployments.lab.kubernetes.programs import Program
 from tasks.clients.errors import Malformed, NotFound
 from tasks.clients.pod_disk import FileSystem, file_system
 from tasks.clients.pod_exec import CommandFailed, Pod
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 POD = Pod("rlhf-audit-trail", "postgres-pod")
 HEAD = "Filesystem 1024-blocks Used Available Capacity Mounted on\n"

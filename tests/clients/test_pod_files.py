@@ -17,7 +17,7 @@ from tasks.clients.errors import ClientError, Denied, Malformed, NotFound, Trans
 from tasks.clients.pod_exec import CommandFailed, Pod, output_of
 from tasks.clients.pod_files import PodFiles
 from tasks.domain.errors import BadInput, RunbookError
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 POD = Pod("rlhf-audit-trail", "postgres-pod")
 AT = datetime(2026, 11, 22, 2, 0, tzinfo=UTC)

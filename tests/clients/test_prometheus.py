@@ -12,7 +12,7 @@ from tasks.clients import prometheus
 from tasks.clients.errors import ClientError, Malformed, Transient
 from tasks.clients.prometheus import FiringAlert
 from tasks.domain.impact import Questions
-from tasks.settings import MetricsSettings
+from tasks.sections.systems import MetricsSettings
 from tests.clients import loopback
 from tests.clients.loopback import answering, sending
 

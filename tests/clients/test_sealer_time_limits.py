@@ -11,7 +11,7 @@ import pytest
 
 from tasks.clients import sealer
 from tasks.clients.errors import Transient
-from tasks.settings import SealerSettings
+from tasks.sections.house import SealerSettings
 
 _TEXTS = ("origin", "root", "note", "statement", "sha256", "timestamp")
 _COUNTS = ("size", "put_back", "left", "lost", "added")

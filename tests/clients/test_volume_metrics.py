@@ -9,7 +9,7 @@ from tasks.clients.cache_state import last_counted
 from tasks.clients.errors import Malformed
 from tasks.clients.volume_metrics import VolumeUse, volume_use
 from tasks.domain.cache_readings import LastCounted
-from tasks.settings import MetricsSettings
+from tasks.sections.systems import MetricsSettings
 from tests.clients import loopback
 from tests.clients.loopback import answering, sending
 

@@ -24,7 +24,7 @@ from deployments.lab.state import private_file
 from tasks.clients.errors import Transient
 from tasks.clients.kubernetes_api import Api
 from tasks.clients.kubernetes_identity import Access, Identity
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 from tests.cluster.administration import Administration
 from tests.cluster.objects import FIRST, IDENTITIES, LABEL, inhabitants, roles
 from tests.cluster.options import Images, RealCluster

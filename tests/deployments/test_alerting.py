@@ -9,7 +9,7 @@ import pytest
 
 from deployments.lab import prometheus
 from deployments.lab.environment import PROJECT
-from tasks.settings import GatewaySettings
+from tasks.sections.house import GatewaySettings
 
 _ALERTMANAGER = PROJECT / "deployments" / "alertmanager"
 _PROMETHEUS = PROJECT / "deployments" / "prometheus"

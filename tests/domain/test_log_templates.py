@@ -321,3 +321,21 @@ def test_every_line_is_counted_once_whatever_it_is(
     assert sum(found.levels.values()) + found.continued == found.lines <= len(lines)
     assert sum(each.count for each in found.templates) == sum(found.levels.values())
     assert not found.others
+
+
+@pytest.mark.parametrize(
+    ("line", "shown"),
+    [
+        (
+            'INFO 203.0.113.7 - quill.canary "GET /api HTTP/1.1" 401',
+            'INFO 203.0.113.7 - [account] "GET /api HTTP/1.1" 401',
+        ),
+        ("WARN no export /exports/canary-5f0c9f7e21d84b36", "WARN no export /exports/canary-[hex]"),
+        ('ERROR refused, prompt: "why two doctors"', "ERROR refused, prompt: [redacted]"),
+        ("WARN annotator_email=quill@x.invalid, slow", "WARN annotator_email= [redacted]"),
+        ("INFO upload by quill@x.invalid", "INFO upload by [address]"),
+    ],
+)
+def test_people_their_words_and_their_tokens_are_not_shown(line: str, shown: str) -> None:
+    (only,) = digest([LogLine(line)]).templates
+    assert only.example == shown

@@ -355,8 +355,9 @@ def test_shortened_timeline_keeps_the_weighty_facts_before_the_routine_ones() ->
 
 
 def test_clock_that_was_stopped_in_time_is_kept() -> None:
-    (clock,) = report_of(full_incident()).readings.clocks
+    response, clock = report_of(full_incident()).readings.clocks
 
+    assert response.clock == "response to P0"
     assert clock.state == "kept"
 
 
@@ -368,7 +369,7 @@ def test_clock_that_nobody_stopped_runs_and_is_missed_at_its_end(
 ) -> None:
     report = build_report(without(FactKind.CLOCK_STOPPED), ALERT_AT + later)
 
-    assert report.readings.clocks[0].state == state
+    assert report.readings.clocks[1].state == state
     assert ("missed" in " ".join(action.action for action in report.actions)) == (state == "MISSED")
 
 

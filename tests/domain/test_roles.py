@@ -16,6 +16,11 @@ _FOR_ALL_BUT_VIEWERS = {
     Act.CHANGE_SEVERITY,
     Act.CLOSE,
     Act.HOLD,
+    Act.REVIEW,
+}
+_OF_THE_ANSWERABLE = {
+    *(Act.LIFT, Act.BREAK_GLASS, Act.PUBLISH),
+    *(Act.SIGN_OFF, Act.JUDGE_COMPLIANCE),
 }
 _ANSWERABLE = {Role.APPROVER, Role.PRIVACY_OFFICER, Role.SECURITY}
 
@@ -25,13 +30,15 @@ def expected(role: Role, act: Act, procedure: str) -> bool:
         return True
     if act in _FOR_ALL_BUT_VIEWERS:
         return role is not Role.VIEWER
-    if act in {Act.LIFT, Act.BREAK_GLASS}:
+    if act in _OF_THE_ANSWERABLE:
         return role in _ANSWERABLE
-    if act is Act.STOP_CLOCK:
+    if act in {Act.STOP_CLOCK, Act.JUDGE_BREACH}:
         return role is Role.PRIVACY_OFFICER
-    if procedure in {"privacy_engine", "privacy_incident"}:
-        return role is Role.PRIVACY_OFFICER
-    return role is Role.APPROVER or (role is Role.SECURITY and procedure == "breach")
+    if act is Act.JUDGE_ISOLATION:
+        return role in {Role.APPROVER, Role.SECURITY}
+    is_privacy = procedure in {"privacy_engine", "privacy_incident"}
+    by_engineers = role is Role.APPROVER or (role is Role.SECURITY and procedure == "breach")
+    return role is Role.PRIVACY_OFFICER if is_privacy else by_engineers
 
 
 @pytest.mark.parametrize("role", Role)

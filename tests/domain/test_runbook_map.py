@@ -39,16 +39,10 @@ class Row:
     where: str
 
     @property
-    def planned(self) -> bool:
-        return self.where.startswith("planned: ")
-
-    @property
     def places(self) -> list[tuple[str, str]]:
-        """What the row claims to be there: (file, name), one or several; none when planned."""
-        if self.planned:
-            return []
+        """What the row claims to be there: (file, name), one or several."""
         found = [PLACE.fullmatch(part) for part in self.where.split(", ")]
-        assert all(found), f"{self.id}: expected `file.py::name` or planned, found {self.where!r}"
+        assert all(found), f"{self.id}: expected `file.py::name`, found {self.where!r}"
         return [(place["file"], place["name"]) for place in found if place]
 
 
@@ -232,17 +226,14 @@ def test_what_needs_a_cluster_says_that_it_was_done_on_a_simulated_one_alone() -
     for row in all_rows():
         if any(file in ON_KUBERNETES for file, _ in row.places):
             assert row.how.endswith(SIMULATED), row.id
-        assert not (row.planned and row.how.endswith(SIMULATED)), f"{row.id} is not done at all"
 
 
-def test_every_id_in_the_code_has_a_row_that_is_not_planned() -> None:
+def test_every_id_in_the_code_has_a_row() -> None:
     rows = {row.id: row for row in all_rows()}
     code = ids_in_code()
     assert code, "the code names no id at all: the reader of this test is broken"
     unknown = {step: files for step, files in code.items() if step not in rows}
     assert unknown == {}, "give these a row in flows/RUNBOOK.md"
-    promised = {step: files for step, files in code.items() if rows[step].planned}
-    assert promised == {}, "these are built: name their place instead of `planned`"
 
 
 def test_every_row_that_names_a_task_finds_its_own_tag_there() -> None:

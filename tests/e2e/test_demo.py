@@ -21,7 +21,9 @@ import pytest
 
 from deployments.lab import alertmanager, prometheus
 from deployments.lab.environment import PROJECT
+from deployments.lab.gameday.rounds import OF_PEOPLE
 from deployments.lab.processes import MARK
+from deployments.lab.scenarios import SCENARIOS
 from deployments.lab.state import StateDirectory
 from tasks.clients.server_user import NOBODY
 
@@ -267,6 +269,21 @@ def test_sessions_that_keep_the_database_from_serving_are_ended_and_no_others(
     assert all(check["holds"] for check in said["checks"])
     assert said["seconds"]["alert_to_diagnosis"] < 90  # 10 s on an idle machine
     assert f"db.{scenario}" in running.text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scenario", sorted(OF_PEOPLE))
+def test_what_people_must_hear_of_or_judge_ends_as_the_demo_judges(
+    tmp_path: Path, scenario: str
+) -> None:
+    written = tmp_path / "demo.json"
+    with demo(tmp_path, "--yes", "--scenario", scenario, "--json", str(written)) as running:
+        assert running.ended() == 0, running.text
+        assert_gone(running.state, 0)
+    said = json.loads(written.read_text())
+    assert said["checks"]
+    assert all(check["holds"] for check in said["checks"])
+    assert said["state"] == "closed" or SCENARIOS[scenario].stays_open
 
 
 @pytest.mark.slow

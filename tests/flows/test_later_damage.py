@@ -34,7 +34,10 @@ def test_later_damage_is_held_and_sealed_before_another_plan_and_once(
             diagnosed[0].data["altered"] + 1,
         ]
         held = responding.facts(name, FactKind.HOLD_SET)
-        sealed = responding.facts(name, FactKind.EVIDENCE_SEALED)
+        evidence = responding.facts(name, FactKind.EVIDENCE_SEALED)
+        sealed = [fact for fact in evidence if "bag" not in fact.data]
+        bags = [fact for fact in evidence if "bag" in fact.data]
+        assert [fact.data["hold"] for fact in bags] == [fact.seq for fact in held]
         assert [fact.data["hold"] for fact in sealed] == [fact.seq for fact in held]
         assert held[0].seq < sealed[0].seq < diagnosed[1].seq < held[1].seq < sealed[1].seq
         keys = [{item["key"] for item in fact.data["items"]} for fact in sealed]

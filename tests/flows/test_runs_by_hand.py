@@ -14,6 +14,7 @@ _ASKED: dict[str, set[str]] = {
     "integrity": {"full"},
     "sealing": set(),
     "healthy-revisions": set(),
+    "follow-up": set(),
     "restore-drill": {"choice"},
     "audit-log-recovery": {"source"},
 }

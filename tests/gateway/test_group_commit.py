@@ -276,10 +276,10 @@ def test_full_spool_refuses_and_what_it_holds_is_still_drained(tmp_path: Path) -
     async def scenario() -> None:
         store = Store(away=True)
         group = GroupCommit(store, Spool.open(tmp_path, 1500))
+        waiting = [asyncio.create_task(group.commit(received(n))) for n in range(100)]
+        await asyncio.sleep(0)  # so that all of them are one batch, however busy the machine is
         group.start()
-        answers = await asyncio.gather(
-            *[group.commit(received(n)) for n in range(100)], return_exceptions=True
-        )
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
         assert {type(answer) for answer in answers} == {SpoolFull}  # all of them at once: none
         kept = 0
         while isinstance(answer := await outcome(group, kept), Spooled):

@@ -106,3 +106,40 @@ def test_forms_are_understood_as_well_as_json(slack: httpx.Client) -> None:
     slack.headers.pop("Authorization")
     form = {"token": _TOKEN, "channel": "incidents", "text": "hello"}
     assert slack.post("/api/chat.postMessage", data=form).json()["ok"] is True
+
+
+def test_a_message_is_updated_in_its_place_and_one_that_is_none_is_refused(
+    slack: httpx.Client,
+) -> None:
+    posted = _call(slack, "chat.postMessage", channel="incidents", text="one").json()
+    there = {"channel": posted["channel"], "ts": posted["ts"]}
+    assert _call(slack, "chat.update", **there, text="two").json()["ok"] is True
+    (seen,) = slack.get("/_messages").json()["messages"]
+    assert (seen["text"], seen["edited"]) == ("two", True)
+    assert _call(slack, "chat.update", **there, text="").json()["error"] == "no_text"
+    elsewhere = there | {"ts": "1.000000"}
+    refused = _call(slack, "chat.update", **elsewhere, text="x").json()
+    assert refused["error"] == "message_not_found"
+
+
+def test_history_knows_ids_alone_and_shows_no_replies_and_metadata_when_asked(
+    slack: httpx.Client,
+) -> None:
+    posted = slack.post(
+        "/api/chat.postMessage",
+        json={"channel": "incidents", "text": "one", "metadata": {"event_type": "e"}},
+    ).json()
+    channel, ts = posted["channel"], posted["ts"]
+    _call(slack, "chat.postMessage", channel=channel, text="reply", thread_ts=ts)
+    named = _call(slack, "conversations.history", channel="incidents").json()
+    assert named["error"] == "channel_not_found"
+    plain = _call(slack, "conversations.history", channel=channel).json()["messages"]
+    assert [(one["text"], "metadata" in one) for one in plain] == [("one", False)]
+    asked = {"channel": channel, "include_all_metadata": True}
+    (full,) = slack.post("/api/conversations.history", json=asked).json()["messages"]
+    assert full["metadata"] == {"event_type": "e"}
+
+
+def test_who_is_no_member_cannot_be_invited(slack: httpx.Client) -> None:
+    invited = _call(slack, "conversations.invite", channel="incidents", users="the lead").json()
+    assert invited["error"] == "user_not_found"

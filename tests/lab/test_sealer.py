@@ -23,7 +23,8 @@ from tasks.domain.backups import read_manifest
 from tasks.domain.errors import NotProven
 from tasks.domain.facts import FactKind
 from tasks.domain.ledger import NoteVerifier, Status, Trust, open_note
-from tasks.settings import SealerSettings, settings
+from tasks.sections.house import SealerSettings
+from tasks.settings import settings
 from tasks.work import anchors, journal, responder
 from tasks.work.journal_verification import verify_journal
 from tasks.work.log_heads import latest_head

@@ -8,7 +8,7 @@ from urllib.parse import parse_qs, quote, unquote, urlsplit
 
 from pydantic import SecretStr
 
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 
 BODY = b"hostile"
 _ENTRY = (

@@ -12,7 +12,8 @@ from tasks.clients import audit_api, cache, http, postgres
 from tasks.clients.errors import Conflict, Denied, Malformed, NotFound, Transient
 from tasks.domain.facts import FactKind
 from tasks.domain.observation import Health, Observation
-from tasks.settings import ApiSettings, CacheSettings, settings
+from tasks.sections.systems import ApiSettings, CacheSettings
+from tasks.settings import settings
 from tasks.work import incidents, journal
 from tasks.work.checks import Seen, observe
 from tests.clients.loopback import answering, dripping, sending

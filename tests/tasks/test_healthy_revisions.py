@@ -13,7 +13,8 @@ from tasks.clients.errors import Denied
 from tasks.domain.rollout import known_good
 from tasks.domain.rollout_evidence import Sighting, deployment_evidence
 from tasks.domain.workloads import Deployment
-from tasks.settings import KubernetesSettings, settings
+from tasks.sections.systems import KubernetesSettings
+from tasks.settings import settings
 from tasks.work import incidents, responder
 from tasks.work.healthy_revisions import keep, known, look_and_keep
 from tasks.work.workload_looks import look_at_workloads

@@ -16,7 +16,8 @@ from tasks.domain.carry_over import WritersHead
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import NoteVerifier
 from tasks.domain.recovery_target import Target
-from tasks.settings import ApiSettings, settings
+from tasks.sections.systems import ApiSettings
+from tasks.settings import settings
 from tasks.work import planning
 from tasks.work.backup_places import StorePlace
 from tasks.work.catalogue import look_at

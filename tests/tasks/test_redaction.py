@@ -12,7 +12,8 @@ from pydantic import SecretStr
 
 from deployments.gateway.log import JsonLines
 from tasks.domain.redaction import REDACTED, Redactor
-from tasks.settings import ChatSettings, GatewaySettings, Settings
+from tasks.sections.house import ChatSettings, GatewaySettings
+from tasks.settings import Settings
 from tasks.work.redaction import redact_all_logs, secrets_of
 
 SEEDED = "hunter2-canary-token"

@@ -16,12 +16,16 @@ import pytest
 from tasks.domain.errors import BadInput
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident, fold
+from tasks.domain.ledger import NoteSigner
 from tasks.domain.report import build_report
-from tasks.work.rendering import render_html, render_json, write_report
+from tasks.domain.report_json import report_json
+from tasks.domain.report_seal import version_name
+from tasks.work.rendering import render_html, write_report
 from tasks.work.typesetting import printed, render_pdf
 from tests.builders import ALERT_AT, INCIDENT, JournalBuilder, alert_fact
 from tests.story import DEMO_APPROVER, full_incident, full_journal, long_incident
 
+SIGNER = NoteSigner.from_seed("responder.example", b"s" * 32)
 NOW = ALERT_AT + timedelta(minutes=5)
 VOID = {"meta", "br", "link", "img", "input", "hr"}
 
@@ -207,10 +211,12 @@ def test_files_say_what_their_digests_say(tmp_path: Path) -> None:
     ):
         assert path.parent == tmp_path / INCIDENT
         assert hashlib.sha256(path.read_bytes()).hexdigest() == digest
+        assert (path.parent / version_name(digest, path.suffix[1:])).samefile(path)
     assert sorted(path.name for path in (tmp_path / INCIDENT).iterdir()) == [
         "report.html",
         "report.json",
         "report.pdf",
+        "versions",
     ]
 
 
@@ -221,6 +227,17 @@ def test_same_journal_gives_the_same_files(tmp_path: Path) -> None:
     assert first.html_sha256 == second.html_sha256
     assert first.pdf_sha256 == second.pdf_sha256
     assert first.json_sha256 == second.json_sha256
+
+
+def test_a_version_stays_by_its_digest_when_a_later_one_takes_its_name(tmp_path: Path) -> None:
+    first = write_report(full_incident(), tmp_path, NOW, SIGNER)
+    write_report(full_incident(approver="Ada Lovelace"), tmp_path, NOW, SIGNER)
+
+    for form, digest in (("html", first.html_sha256), ("seal", first.seal_sha256)):
+        kept = tmp_path / INCIDENT / version_name(digest, form)
+        assert hashlib.sha256(kept.read_bytes()).hexdigest() == digest
+    assert (tmp_path / INCIDENT / "report.seal").read_text() != first.note
+    assert first.note.startswith("rlhf-audit-runbook/report-seal/1\n")
 
 
 def test_second_report_replaces_the_first_one_whole(tmp_path: Path) -> None:
@@ -241,10 +258,10 @@ def test_incident_id_that_is_no_plain_name_writes_nothing(name: str, tmp_path: P
 
 def test_json_holds_every_fact_and_the_same_figures_as_the_page() -> None:
     report = build_report(full_incident(), NOW)
-    machine = json.loads(render_json(report))
+    machine = json.loads(report_json(report))
     page = Page(render_html(report)).text
 
-    assert machine["schema"] == "rlhf-audit-runbook/report/1"
+    assert machine["schema"] == "rlhf-audit-runbook/report/2"
     facts = [row["seq"] for row in machine["readings"]["timeline"] if row["seq"] is not None]
     assert facts == [fact.seq for fact in full_incident().facts]
     for figure in machine["key_figures"]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
+from tasks.domain.acknowledging import acknowledged_at
 from tasks.domain.errors import BadInput, NotApproved, NotPermitted, RunbookError
-from tasks.domain.escalation import acknowledged_at, due_steps
+from tasks.domain.escalation import due_steps
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.holds import PERSONS_LIFT
 from tasks.domain.incident import Stage

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from deployments.gateway.pages.alerts_view import AlertView, alerts
+from deployments.gateway.pages.breach_view import BreachView, breach_view
 from deployments.gateway.pages.holds_view import (
     Binding,
     HoldView,
@@ -13,10 +14,12 @@ from deployments.gateway.pages.holds_view import (
     glass_view,
     hold_view,
 )
+from deployments.gateway.pages.isolation_view import IsolationView, isolation_view
 from deployments.gateway.pages.links import Link, links_of
 from deployments.gateway.pages.plan_view import PlanView, plan_view
+from deployments.gateway.pages.review_view import ReviewView, review_view
+from tasks.domain.acknowledging import acknowledged_at
 from tasks.domain.alert_state import AlertState
-from tasks.domain.escalation import acknowledged_at
 from tasks.domain.facts import Fact
 from tasks.domain.incident import Incident, Stage
 from tasks.domain.journaled import UNKNOWN, mapping, text
@@ -33,6 +36,7 @@ from tasks.domain.report_tables import (
     messages,
     severities,
 )
+from tasks.domain.response_targets import response_clock
 from tasks.domain.roles import Act, may
 from tasks.domain.timeline import TimelineRow, shortened, timeline
 from tasks.domain.untrusted import visible
@@ -53,7 +57,10 @@ class ReportLink:
 
 @dataclass(frozen=True, slots=True)
 class IncidentView:
-    """What the template shows. Texts have passed `visible`; the template escapes them."""
+    """What the template shows. Texts have passed `visible`; the template escapes them.
+
+    `stoppable` names the clocks that a person stops: the response target ends by answering.
+    """
 
     id: str
     place: int
@@ -87,6 +94,10 @@ class IncidentView:
     holds: tuple[HoldView, ...]
     glass: tuple[HoldView, ...]
     clocks: tuple[ClockRow, ...]
+    stoppable: frozenset[str]
+    isolation: IsolationView | None
+    breach: BreachView | None
+    review: ReviewView
     alerts: list[AlertView]
     alerts_hidden: int
     evidence: tuple[EvidenceRow, ...]
@@ -114,6 +125,7 @@ def incident_view(
     shown_alerts, hidden_alerts = alerts(incident, judged)
     assigned = severities(facts)
     seen_at = acknowledged_at(incident)
+    started = clocks(facts, now)
     return IncidentView(
         id=incident.id,
         place=facts[-1].seq,
@@ -146,7 +158,11 @@ def incident_view(
         is_held=any(not hold.sealed for hold in incident.held()),
         holds=tuple(hold_view(hold) for hold in incident.held()[-_ROWS:]),
         glass=tuple(glass_view(broken, now) for broken in incident.glass[-_ROWS:]),
-        clocks=clocks(facts, now),
+        clocks=(*response_clock(incident, now), *started),
+        stoppable=frozenset(clock.clock for clock in started),
+        isolation=isolation_view(incident),
+        breach=breach_view(incident),
+        review=review_view(incident, now),
         alerts=shown_alerts,
         alerts_hidden=hidden_alerts,
         evidence=evidence(facts)[:_ROWS],
@@ -177,7 +193,7 @@ def _diagnosis(incident: Incident) -> tuple[tuple[str, str], ...]:
 def _reports(incident: Incident) -> tuple[ReportLink, ...]:
     """Of the newest report: addresses by hash, which are hexadecimal or are none of ours."""
     found = []
-    for suffix in ("html", "pdf"):
+    for suffix in ("html", "pdf", "json", "seal"):
         digest = mapping(mapping(incident.report).get(suffix)).get("sha256")
         if isinstance(digest, str) and _DIGEST.fullmatch(digest):
             path = f"/reports/{incident.id}/{digest}.{suffix}"

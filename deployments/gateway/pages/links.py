@@ -10,7 +10,8 @@ from urllib.parse import quote, urlencode
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident
 from tasks.domain.journaled import of_kind, text
-from tasks.settings import LinkSettings, settings
+from tasks.sections.house import LinkSettings
+from tasks.settings import settings
 
 _BEFORE = timedelta(hours=1)  # of the graphs: what led to it
 _NAME_LIMIT = 200

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from deployments.gateway.pages.alerts_view import AlertCount, count
 from deployments.gateway.pages.plan_view import PlanView, plan_view
+from tasks.domain.acknowledging import acknowledged_at
 from tasks.domain.approval import Standing
-from tasks.domain.escalation import acknowledged_at
 from tasks.domain.incident import Incident
 from tasks.domain.untrusted import visible
 from tasks.work.people import Person

@@ -15,6 +15,14 @@ _WORDS: Mapping[str, str] = {
     "lifted": "The hold is lifted.",
     "glass": "The glass is broken under your name; compliance is told.",
     "clock": "The clock is stopped under your name.",
+    "judged": "Your decision on the risk is recorded; clocks and drafts follow it.",
+    "isolation-confirm": "You have confirmed the isolation: it stays until it is taken back.",
+    "isolation-return": "The isolation is being taken back.",
+    "answered": "Your answer is recorded; the report is written anew in some minutes.",
+    "action": "The action item is recorded; the report is written anew in some minutes.",
+    "action-ended": "The end of the action item is recorded under your name.",
+    "signed-off": "The report is signed off under your name.",
+    "compliance": "Your decision is recorded under your name.",
     "joined": "This incident was open already: what you said is a note in it.",
     "joined-other": (
         "This incident was open already: what you said is a note in it. It follows another"

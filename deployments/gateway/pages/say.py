@@ -17,10 +17,22 @@ from deployments.gateway.pages.show import IncidentId, known_incident, show_inci
 from deployments.gateway.people import Caller, Who, permitted
 from deployments.gateway.resumption import order_resumption
 from tasks.domain.alertmanager import clean
+from tasks.domain.breach_decision import Risk
 from tasks.domain.errors import BadInput, PlanStale
+from tasks.domain.isolation_state import Word as IsolationWord
+from tasks.domain.journaled import moment
 from tasks.domain.roles import Act
 from tasks.domain.severity import Severity
-from tasks.work import approvals, declaring, holding, journal, replanning, statements
+from tasks.work import (
+    approvals,
+    declaring,
+    holding,
+    journal,
+    judging,
+    judging_isolation,
+    replanning,
+    statements,
+)
 from tasks.work.people import Person
 
 router = APIRouter(route_class=PageRoute)
@@ -60,7 +72,7 @@ def _decide(
     except PlanStale:
         return show_incident(state, who, "", 409, stale=plan)
     order_resumption(journal.read(incident))
-    return _back(incident, decision)
+    return back(incident, decision)
 
 
 @router.post("/i/{incident}/acknowledge")
@@ -69,7 +81,7 @@ def acknowledge(
 ) -> Response:
     """A person has taken notice."""
     statements.acknowledge(incident, person)
-    return _back(incident, "acknowledged")
+    return back(incident, "acknowledged")
 
 
 @router.post("/i/{incident}/lead")
@@ -78,7 +90,7 @@ def take_lead(
 ) -> Response:
     """A person leads the response from now on."""
     statements.take_lead(incident, person)
-    return _back(incident, "lead")
+    return back(incident, "lead")
 
 
 @router.post("/i/{incident}/replan")
@@ -87,7 +99,7 @@ def replan(
 ) -> Response:
     """Another run, which makes a new plan in place of one that was denied or has expired."""
     replanning.replan(incident, person)
-    return _back(incident, "replanned")
+    return back(incident, "replanned")
 
 
 @router.post("/i/{incident}/note")
@@ -96,7 +108,7 @@ def note(
 ) -> Response:
     """Words for the timeline."""
     statements.note(incident, person, text)
-    return _back(incident, "noted")
+    return back(incident, "noted")
 
 
 @router.post("/i/{incident}/severity")
@@ -108,7 +120,7 @@ def change_severity(
 ) -> Response:
     """A person raises or lowers it."""
     statements.change_severity(incident, person, severity, reason)
-    return _back(incident, "severity")
+    return back(incident, "severity")
 
 
 @router.post("/i/{incident}/stop-clock")
@@ -120,7 +132,32 @@ def stop_clock(
 ) -> Response:
     """What the clock was started for is done."""
     statements.stop_clock(incident, person, clock, reason)
-    return _back(incident, "clock")
+    return back(incident, "clock")
+
+
+@router.post("/i/{incident}/privacy-decide")
+def decide_risk(
+    incident: IncidentId,
+    person: Annotated[Person, Depends(permitted(Act.JUDGE_BREACH))],
+    risk: Annotated[Risk, Form()],
+    aware: Word = "",
+    reason: Text = "",
+) -> Response:
+    """How great the risk of a breach is to people; what the page shows as assumed is confirmed."""
+    judging.decide(incident, person, risk, reason, aware_at=_instant(aware))
+    return back(incident, "judged")
+
+
+@router.post("/i/{incident}/isolation")
+def judge_isolation(
+    incident: IncidentId,
+    person: Annotated[Person, Depends(permitted(Act.JUDGE_ISOLATION))],
+    word: Annotated[IsolationWord, Form()],
+    reason: Text = "",
+) -> Response:
+    """What is isolated stays, or goes back now."""
+    judging_isolation.judge_isolation(incident, person, word, reason)
+    return back(incident, f"isolation-{word}")
 
 
 @router.post("/i/{incident}/close")
@@ -131,7 +168,7 @@ def close(
 ) -> Response:
     """A person says that it is over."""
     statements.close(incident, person, reason)
-    return _back(incident, "closed")
+    return back(incident, "closed")
 
 
 @router.post("/i/{incident}/hold")
@@ -144,7 +181,7 @@ def hold(
 ) -> Response:
     """Nothing in the scope is changed until somebody lifts it."""
     holding.hold(incident, person, scope.strip(), reason, _in(hours))
-    return _back(incident, "held")
+    return back(incident, "held")
 
 
 @router.post("/i/{incident}/lift")
@@ -156,7 +193,7 @@ def lift(
 ) -> Response:
     """The hold is over."""
     holding.lift(incident, person, scope.strip(), reason)
-    return _back(incident, "lifted")
+    return back(incident, "lifted")
 
 
 @router.post("/i/{incident}/glass")
@@ -168,7 +205,7 @@ def break_glass(
 ) -> Response:
     """Holds do not bind this incident for a while; compliance is told."""
     holding.break_glass(incident, person, scope.strip(), reason)
-    return _back(incident, "glass")
+    return back(incident, "glass")
 
 
 @router.post("/hold")
@@ -176,7 +213,7 @@ def hold_everything(
     person: Annotated[Person, Depends(permitted(Act.HOLD))], hours: Hours, reason: Text = ""
 ) -> Response:
     """Nothing at all is changed until somebody lifts it."""
-    return _back(holding.hold_everything(person, reason, _in(hours)), "held")
+    return back(holding.hold_everything(person, reason, _in(hours)), "held")
 
 
 @router.post("/declare")
@@ -191,15 +228,26 @@ def declare(
     """A person has seen what no alert has."""
     declared = declaring.declare(person, title, component, procedure, severity, reason)
     if not declared.joined:
-        return _back(declared.incident, "declared")
-    return _back(declared.incident, "joined-other" if declared.procedure_differs else "joined")
+        return back(declared.incident, "declared")
+    return back(declared.incident, "joined-other" if declared.procedure_differs else "joined")
+
+
+def _instant(text: str) -> datetime | None:
+    """A moment in UTC as people type it, or none. Raises BadInput."""
+    if not text.strip():
+        return None
+    at = moment(f"{text.strip().removesuffix('Z').removesuffix('UTC').strip()}+00:00")
+    if at is None:
+        raise BadInput(f"expected UTC such as 2026-11-22 14:05, found {text[:40]!a}")
+    return at
 
 
 def _in(hours: int) -> datetime:
     return datetime.now(UTC) + timedelta(hours=hours)
 
 
-def _back(incident: str, said: str) -> RedirectResponse:
+def back(incident: str, said: str) -> RedirectResponse:
+    """To the page, which says by this code what was done."""
     return RedirectResponse(
         f"/i/{quote(incident, safe='')}?said={said}", _SEE_OTHER, headers=dict(HEADERS)
     )

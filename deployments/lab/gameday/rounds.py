@@ -39,6 +39,19 @@ OLDER = frozenset(
 ASKED_FOR = frozenset({"missing-wal", "disk-full"})
 """In which a person asks for a restore: that is an incident of its own, whatever the alert was."""
 
+OF_PEOPLE = frozenset(
+    {
+        "breach-credential-stuffing",
+        "breach-data-exfiltration",
+        "insider-tampering",
+        "privacy-annotator-exposed",
+        "dpo-unreachable",
+        "chat-down",
+        "evidence-store-down",
+    }
+)
+"""In which people are told, or judge: no user sees an error, and what took how long they check."""
+
 _GENERIC_LABELS = {
     "alertname": "HighErrorRate",
     "severity": "high",
@@ -99,10 +112,14 @@ def _plain() -> list[Round]:
             Kind.SCENARIO,
             (scenario,),
             scenario.options,
-            seconds=None if name in OLDER else ROUND_SECONDS,
+            seconds=_seconds(name),
         )
         for name, scenario in SCENARIOS.items()
     ]
+
+
+def _seconds(name: str) -> float | None:
+    return None if name in OLDER | OF_PEOPLE else ROUND_SECONDS
 
 
 def _generic() -> list[Round]:
@@ -114,10 +131,10 @@ def _generic() -> list[Round]:
             (_with_generic_alert(scenario),),
             {**scenario.options, "cluster": True},
             alerting=False,
-            seconds=None if name in OLDER else ROUND_SECONDS,
+            seconds=_seconds(name),
         )
         for name, scenario in SCENARIOS.items()
-        if name not in ASKED_FOR
+        if name not in ASKED_FOR | OF_PEOPLE
     ]
 
 

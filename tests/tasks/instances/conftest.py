@@ -11,7 +11,7 @@ from deployments.lab.database_volume import DatabaseVolume
 from deployments.lab.kubernetes.cluster import Cluster, simulated_cluster
 from deployments.lab.kubernetes.pod_programs import postgres_pod, with_volume
 from tasks.clients.pod_exec import Pod
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 
 DATA = "/var/lib/postgresql/data"
 __all__ = ["CLAIM", "DATA"]

@@ -22,7 +22,7 @@ from tasks.domain.cache_readings import CacheState
 from tasks.domain.database_readings import Unread
 from tasks.domain.inside import Answer
 from tasks.domain.observation import Health
-from tasks.settings import CacheSettings, KubernetesSettings, MetricsSettings
+from tasks.sections.systems import CacheSettings, KubernetesSettings, MetricsSettings
 from tasks.work import cache_remedies
 from tasks.work.cache_remedies import Site
 from tests.clients.loopback import answering, sending

@@ -20,7 +20,8 @@ from tasks.domain.database_limits import GIB
 from tasks.domain.database_readings import DatabaseReadings, Unread
 from tasks.domain.inside import Answer
 from tasks.domain.storage_plan import STORAGE, StoragePolicy
-from tasks.settings import KubernetesSettings, MetricsSettings, settings
+from tasks.sections.systems import KubernetesSettings, MetricsSettings
+from tasks.settings import settings
 from tasks.work import database_remedies
 from tasks.work.database_remedies import Site
 from tasks.work.database_surroundings import Surroundings

@@ -14,7 +14,7 @@ from tasks.clients.pod_exec import Pod
 from tasks.domain.database_readings import Unread
 from tasks.domain.errors import LockLost, PlanStale
 from tasks.domain.instance_restart import Instance, InstanceKey
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 from tasks.work.stateful_restart import look_at_instance, restart
 from tests.tasks.instances.conftest import CLAIM, DATA
 

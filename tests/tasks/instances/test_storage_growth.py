@@ -19,7 +19,7 @@ from tasks.domain.errors import LockLost, PlanStale
 from tasks.domain.pod_volumes import Mount
 from tasks.domain.storage import Enlarging
 from tasks.domain.storage_plan import ClaimKey, Storage, StoragePolicy, storage_remedial
-from tasks.settings import KubernetesSettings
+from tasks.sections.systems import KubernetesSettings
 from tasks.work.stateful_restart import look_at_instance, restart
 from tasks.work.storage_growth import enlarge, look_at_storage
 from tests.tasks.instances.conftest import CLAIM, DATA

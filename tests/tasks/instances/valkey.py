@@ -11,7 +11,7 @@ from pydantic import SecretStr
 from deployments.lab.cache import CacheServer
 from deployments.lab.processes import Processes
 from deployments.lab.state import StateDirectory
-from tasks.settings import CacheSettings
+from tasks.sections.systems import CacheSettings
 
 
 @contextmanager

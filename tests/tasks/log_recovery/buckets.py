@@ -8,7 +8,7 @@ from typing import Any
 import obstore
 
 from tasks.clients.object_store import bulk_client, control_client
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.log_recovery import Proof, Recovery, recover
 from tasks.work.recovery_sources import Source
 from tests.domain.ledger.sample_log import TRUST

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tests.tasks.log_recovery.buckets import Bucket
 
 _NUMBERS = count()

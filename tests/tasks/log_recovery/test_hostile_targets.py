@@ -161,7 +161,7 @@ _RECOVER = """
 import sys
 from pathlib import Path
 from pydantic import SecretStr
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.log_recovery import Proof, recover
 from tasks.work.recovery_sources import Source
 url, bucket, target, key, origin = sys.argv[1:]

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from deployments.lab.dataset import CANARIES, events
-from tasks.component_settings import PrivacySettings
 from tasks.domain.database_readings import Unread
 from tasks.domain.observation import Health
 from tasks.domain.privacy_accounting import Kind
 from tasks.domain.privacy_diagnosis import diagnose
 from tasks.domain.privacy_readings import PrivacyReadings
-from tasks.settings import ApiSettings, MetricsSettings, Settings
+from tasks.sections.privacy import PrivacySettings
+from tasks.sections.systems import ApiSettings, MetricsSettings
+from tasks.settings import Settings
 from tasks.work import privacy_checks, privacy_looks
 from tasks.work.privacy_ledger import Books, Read, books_of, release_of
 from tasks.work.privacy_looks import Site

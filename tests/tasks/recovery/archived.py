@@ -17,7 +17,7 @@ from deployments.lab.processes import Processes
 from tasks.clients.object_store import ObjectStore
 from tasks.domain.backups import Backup
 from tasks.domain.ledger import NoteSigner, sign_note
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.base_backups import list_base, wal_archive
 from tasks.work.point_in_time import Source
 

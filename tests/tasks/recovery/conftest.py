@@ -33,7 +33,7 @@ from tasks.domain.carry_over import WritersHead
 from tasks.domain.ledger import NoteSigner, Trust
 from tasks.domain.reconciled import Reconciled
 from tasks.domain.restore import database_names
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.carry_over import carry_bulk
 from tasks.work.log_heads import Head, latest_head
 from tasks.work.log_store import DirectoryLog

@@ -22,7 +22,7 @@ from tasks.domain.backups import Backup
 from tasks.domain.errors import BadInput, NotProven, Refused
 from tasks.domain.recovery_target import Target, TargetKind
 from tasks.domain.wal import SEGMENT_BYTES, parse_lsn
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.instance_place import instance_place
 from tasks.work.point_in_time import Source, disk_needed, recovered
 from tests.tasks.recovery.archived import Archived, archived_cluster, binaries, numbers

@@ -12,7 +12,7 @@ from tasks.clients.object_store import ObjectStore
 from tasks.domain.backups import Backup, Format
 from tasks.domain.errors import BadInput, NotProven
 from tasks.domain.ledger import NoteSigner, sign_note
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.backup_places import StorePlace
 from tasks.work.catalogue import look_at
 from tasks.work.fetching import fetch

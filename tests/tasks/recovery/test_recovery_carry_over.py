@@ -11,7 +11,7 @@ from tasks.domain.backups import Backup
 from tasks.domain.carry_over import LostRange, WritersHead
 from tasks.domain.errors import LockLost, NotProven
 from tasks.domain.ledger import is_tombstone, lost_leaf, open_note
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.carry_over import carry_bulk, losses_of, seal_losses
 from tasks.work.restore import restore_beside
 from tasks.work.swap import swap

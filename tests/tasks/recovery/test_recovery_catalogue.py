@@ -23,7 +23,7 @@ from tasks.clients.postgres import environment
 from tasks.domain.backups import Backup, Format, Kind, Layer, Place, Proof
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import sign_note
-from tasks.settings import KubernetesSettings, StoreSettings
+from tasks.sections.systems import KubernetesSettings, StoreSettings
 from tasks.work.backup_places import BackupPlace, DirectoryPlace, PodPlace, StorePlace
 from tasks.work.catalogue import list_places, look_at
 from tasks.work.fetching import fetch

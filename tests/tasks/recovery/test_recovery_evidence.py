@@ -17,7 +17,7 @@ from tasks.clients.object_store import ObjectStore
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import Status
 from tasks.domain.restore import incident_suffix
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.evidence import Item, evidence_is_sealed, seal_snapshot
 from tasks.work.log_store import ObjectLog
 from tasks.work.verification import verify_log

@@ -10,7 +10,7 @@ import pytest
 from tasks.domain.ledger import Checkpoint
 from tasks.domain.recovery_target import Target
 from tasks.domain.restore_loss import will_be_lost
-from tasks.settings import ApiSettings
+from tasks.sections.systems import ApiSettings
 from tasks.work import planning
 from tasks.work.log_heads import Head
 from tasks.work.looking import looking

@@ -16,7 +16,7 @@ from tasks.domain.errors import LockLost, NotProven
 from tasks.domain.ledger import chain_link, open_note
 from tasks.domain.reconciled import Reconciled, What
 from tasks.domain.reconciliation_rules import ReconciliationRules, Rule, TableRule
-from tasks.settings import StoreSettings
+from tasks.sections.systems import StoreSettings
 from tasks.work.reconciliation_list import forget_book, seal_list
 from tasks.work.reconciling_tables import reconcile_bulk
 from tasks.work.restore import restore_beside

@@ -14,7 +14,7 @@ from tasks.domain.backups import Backup
 from tasks.domain.errors import NotProven, Refused
 from tasks.domain.recovery_target import Target, TargetKind
 from tasks.domain.restore_choice import Choice
-from tasks.settings import ApiSettings
+from tasks.sections.systems import ApiSettings
 from tasks.work import planning
 from tasks.work.looking import looking
 from tasks.work.restore import restore_beside

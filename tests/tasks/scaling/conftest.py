@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from deployments.lab.kubernetes.cluster import Cluster, simulated_cluster
 from deployments.lab.kubernetes.manifests import HEALTHY
 from deployments.lab.stack import Lab
-from tasks.component_settings import ScalingSettings
-from tasks.settings import CacheSettings, KubernetesSettings
+from tasks.sections.capacity import ScalingSettings
+from tasks.sections.systems import CacheSettings, KubernetesSettings
 from tasks.work.queue_looks import QueueSite
 from tasks.work.scalings import Site
 

@@ -12,7 +12,6 @@ from pydantic import SecretStr
 from deployments.lab.kubernetes.cluster import Cluster
 from deployments.lab.kubernetes.manifests import BUSYBOX, container
 from deployments.lab.stack import Lab
-from tasks.component_settings import EmergencySettings
 from tasks.domain.change_wish import Wanted
 from tasks.domain.emergency_plan import Emergency, Part, plan_emergency
 from tasks.domain.errors import Held, LockLost, NotApproved, NotProven, PlanStale
@@ -20,7 +19,9 @@ from tasks.domain.facts import FactKind
 from tasks.domain.plan import Plan
 from tasks.emergency import emergency_doors
 from tasks.remedies import shut_down_on_purpose
-from tasks.settings import CacheSettings, settings
+from tasks.sections.capacity import EmergencySettings
+from tasks.sections.systems import CacheSettings
+from tasks.settings import settings
 from tasks.work import approvals, door, emergencies, holding, incidents, journal, locks
 from tasks.work.emergencies import Grounds
 from tasks.work.scalings import Site

@@ -15,7 +15,7 @@ from tasks.domain.database_readings import Unread
 from tasks.domain.observation import Health
 from tasks.domain.scale_plan import plan_scaling
 from tasks.domain.task_queue import HeldTasks, QueueReading
-from tasks.settings import CacheSettings
+from tasks.sections.systems import CacheSettings
 from tasks.work import queue_looks
 from tasks.work.queue_looks import QueueSite
 from tests.tasks.scaling.conftest import Queue
