@@ -17,6 +17,7 @@ from tests.flows.responding import Responding
 pytestmark = pytest.mark.flows
 
 
+@pytest.mark.slow
 def test_a_corrupt_dump_is_refused_by_its_manifest_and_production_stays(
     responding: Responding,
 ) -> None:

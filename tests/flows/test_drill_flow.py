@@ -12,6 +12,7 @@ pytestmark = pytest.mark.flows
 _DRILL = "flows.restore_drill:restore_drill"
 
 
+@pytest.mark.slow
 def test_both_schedules_drill_a_backup_and_leave_production_alone(responding: Responding) -> None:
     before = responding.production()
     nights = responding.flow(f"{_DRILL}(), restore_drill('older')")

@@ -17,6 +17,7 @@ pytestmark = pytest.mark.flows
 _TARGET = f"database/{DATABASE}"
 
 
+@pytest.mark.slow
 def test_a_denied_plan_changes_nothing_and_the_next_run_makes_another(
     responding: Responding,
 ) -> None:

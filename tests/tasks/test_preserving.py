@@ -151,6 +151,7 @@ def test_what_could_not_be_had_is_named_and_the_fact_satisfies_the_hold_that_wai
     assert len(sealed) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("patient")
 def test_what_is_sealed_beside_the_bag_is_not_read_again_and_the_bag_says_where_it_is() -> None:
     incident = opened_incident()

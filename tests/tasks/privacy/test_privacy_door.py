@@ -125,6 +125,7 @@ def test_an_overspent_block_is_retired_and_what_was_released_is_charged(
     assert charges(patient) == after
 
 
+@pytest.mark.slow
 def test_no_epoch_is_opened_while_releases_go_on(patient: Lab, site: Site) -> None:
     """A person may have lifted the halt before the plan was approved."""
     privacy_overspend(patient)

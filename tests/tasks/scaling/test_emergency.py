@@ -208,6 +208,7 @@ def test_a_database_whose_pods_are_gone_has_no_writers(grounds: Grounds, cluster
     assert "no pod of the database runs" in result["summary"]
 
 
+@pytest.mark.slow
 def test_what_was_made_anew_since_the_stop_is_started_and_that_is_said(
     grounds: Grounds, cluster: Cluster
 ) -> None:
@@ -277,6 +278,7 @@ def test_one_approver_is_not_enough(grounds: Grounds, cluster: Cluster) -> None:
     assert replicas(cluster)[WORKERS] == 2
 
 
+@pytest.mark.slow
 def test_a_part_that_does_not_end_leaves_those_after_it_alone(
     grounds: Grounds, cluster: Cluster
 ) -> None:
