@@ -11,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from ipaddress import ip_address
 from typing import Any
@@ -36,7 +36,7 @@ GUESS_WINDOW = timedelta(minutes=5)
 _PATHS_SHOWN = 5
 _NAME_LIMIT = 80
 _PATH_LIMIT = 120
-_OK_BEGINS, _OK_ENDS = 200, 400
+_OK_BEGINS, _OK_ENDS = 200, 300
 
 _REQUEST = re.compile(
     r"(?P<address>[0-9A-Fa-f.:\[\]]{2,64}+) - (?:(?P<user>[^\s\"\[]{1,100}) )?"
@@ -44,6 +44,13 @@ _REQUEST = re.compile(
     r"\"(?P<method>[A-Z]{3,10}) (?P<path>[^\s\"]{1,2000})[^\"]{0,20}\" (?P<status>[1-5]\d\d)\b"
 )
 _ADDRESS_KEYS = ("client", "client_ip", "remote_addr", "ip", "address")
+_EVENT_KEYS = ("event", "event_type", "type", "message", "msg")
+_OPEN_TO_ALL = re.compile(
+    r"[A-Z]* ?\S*/(?:health|metrics|static)(?:/|$)|(?!POST)[A-Z]* ?\S*/login(?:/|$)"
+)
+"""Method and path: whoever is answered there was let in to nothing."""
+
+_LAST = datetime.max.replace(tzinfo=UTC)
 _USER_KEYS = ("user", "username", "account", "user_id", "subject")
 
 
@@ -102,8 +109,15 @@ class Actor:
             self.refused += 1
             self._count_path(access.path)
             self._slide(access.at)
-        elif _OK_BEGINS <= access.status < _OK_ENDS and self.most_in_window >= GUESSES:
+        elif _OK_BEGINS <= access.status < _OK_ENDS and self._is_let_in(access):
             self.let_in_after += 1
+
+    def _is_let_in(self, access: Access) -> bool:
+        """Whether it comes soon after the refusals, and not from where everybody is answered."""
+        if self.most_in_window < GUESSES or _OPEN_TO_ALL.match(f"{access.method} {access.path}"):
+            return False
+        last = self._window[-1] if self._window else None
+        return access.at is None or last is None or access.at - last <= GUESS_WINDOW
 
     def _count_path(self, path: str) -> None:
         if path in self.paths or len(self.paths) < MOST_NAMES:
@@ -176,10 +190,13 @@ _GRAVEST_FIRST = (Pattern.SUCCEEDED, Pattern.STUFFING, Pattern.GUESSING, Pattern
 
 
 def investigate(lines: Iterable[LogLine]) -> Investigation:
-    """Read the lines in their order, in memory that does not grow with them."""
+    """Read the lines in the order of their times, in memory that does not grow with actors.
+
+    They come from several places, each in an order of its own; one without a time comes last.
+    """
     actors: dict[str, Actor] = {}
     count = requests = others = 0
-    for line in lines:
+    for line in sorted(lines, key=_when):
         count += 1
         access = read_access(line)
         if access is None:
@@ -195,6 +212,10 @@ def investigate(lines: Iterable[LogLine]) -> Investigation:
     return Investigation(count, requests, tuple(actors.values()), others)
 
 
+def _when(line: LogLine) -> datetime:
+    return line.at or time_in(bounded(line.text)) or _LAST
+
+
 def read_access(line: LogLine) -> Access | None:
     """A request or a marked line; None for every other line."""
     text = bounded(line.text)
@@ -203,11 +224,10 @@ def read_access(line: LogLine) -> Access | None:
         if found is not None:
             return found
     request = _REQUEST.search(text)
-    marked = MARKER in text
     if request is None:
-        if not marked:
+        if MARKER not in text:
             return None
-        return Access(line.at or time_in(text), "unnamed", "", "", "", 0, marked)
+        return Access(line.at or time_in(text), "unnamed", "", "", "", 0, marked=True)
     return Access(
         at=line.at or time_in(text) or moment(request["time"] or ""),
         actor=_address(request["address"]),
@@ -215,7 +235,7 @@ def read_access(line: LogLine) -> Access | None:
         method=request["method"],
         path=_path(request["path"]),
         status=int(request["status"]),
-        marked=marked,
+        marked=False,  # what stands in a request is whoever's words who has made it
     )
 
 
@@ -226,7 +246,7 @@ def _of_json(line: LogLine, text: str) -> Access | None:
         return None
     if not isinstance(value, dict):
         return None
-    marked = MARKER in text
+    marked = any(MARKER in said for name in _EVENT_KEYS if (said := _text(value, (name,))))
     status = _status(value)
     if not status and not marked:
         return None

@@ -24,7 +24,14 @@ MOST_SUSPECTS = 50
 MOST_BINS = 48
 _SHOWN = 20
 _NAME_LIMIT = 80
-_SEGMENT = re.compile(r"[a-z][a-z_-]{0,30}|v\d{1,3}")
+_WORDS = frozenset(
+    {
+        *("activity", "api", "audit", "auth", "budget", "check", "config", "exports", "head"),
+        *("health", "integrity", "login", "merkle", "metrics", "privacy", "ready", "records"),
+        *("releases", "reset", "sessions", "suspicious", "system", "users", "verify"),
+    }
+)
+_VERSION = re.compile(r"v\d{1,3}")
 _GRAVE = frozenset({Pattern.SUCCEEDED, Pattern.MARKED})
 
 Networks = Iterable[IPv4Network | IPv6Network]
@@ -98,9 +105,11 @@ def shown_as(actor: Actor, number: int) -> str:
 
 
 def masked(path: str) -> str:
-    """A path of which only plain words are left: ids, e-mails and tokens stand in paths too."""
+    """A path of which only the API's own words are left: names, ids and tokens stand there too."""
     parts = path.split("/")
-    return "/".join(each if not each or _SEGMENT.fullmatch(each) else MASK for each in parts)
+    return "/".join(
+        each if not each or each in _WORDS or _VERSION.fullmatch(each) else MASK for each in parts
+    )
 
 
 def suspects_in(found: Investigation, spared: Networks) -> Suspects:

@@ -53,7 +53,7 @@ NOTHING_READ = AccessLogs(Investigation(0, 0, (), 0))
 def access_logs(known: Settings, onset: datetime) -> tuple[AccessLogs, Seen]:
     """The lines of the window, read for what they are."""
     try:
-        lines, where = _lines(known, onset)
+        lines, where, is_cut = _lines(known, onset)
     except (ClientError, BadInput) as error:
         return NOTHING_READ, Seen(Health.UNKNOWN, f"access logs not read: {error}"[:_REASON])
     if where == "":
@@ -71,7 +71,9 @@ def access_logs(known: Settings, onset: datetime) -> tuple[AccessLogs, Seen]:
         f"403); {len(found.suspects)} suspicious actors, {logs.grave} of them let in or marked"
     )
     evidence = breach_findings.public(found) | {"read from": where, "since": since.isoformat()}
-    health = Health.UNKNOWN if not kept else Health.HEALTHY
+    if is_cut:
+        text += "; there were more lines than could be read"
+    health = Health.UNKNOWN if is_cut or not kept else Health.HEALTHY
     return logs, Seen(Health.DEGRADED if found.suspects else health, text, evidence)
 
 
@@ -113,20 +115,26 @@ def _when(found: Listed) -> str:
     return f", from {found.first:%Y-%m-%d %H:%M} to {found.last:%Y-%m-%d %H:%M} UTC"
 
 
-def _lines(known: Settings, onset: datetime) -> tuple[tuple[LogLine, ...], str]:
-    """From Loki, which keeps more; from the pods where it does not answer. Empty: from nowhere."""
+def _lines(known: Settings, onset: datetime) -> tuple[tuple[LogLine, ...], str, bool]:
+    """From Loki, which keeps more; from the pods where it does not answer. Empty: from nowhere.
+
+    The last says whether there were more of them.
+    """
     failed: ClientError | None = None
     if known.loki.url:
         try:
-            return loki.around(known.loki, onset, datetime.now(UTC)).lines, "Loki"
+            window = known.loki.model_copy(update={"minutes_before": known.breach.window_minutes})
+            found = loki.around(window, onset, datetime.now(UTC))
         except ClientError as error:
             failed = error
+        else:
+            return found.lines, "Loki", found.cut
     if is_configured(known.kubernetes):
-        found = read_pod_logs(known.kubernetes, _selector(known.breach.labels))
-        return found.lines, f"{found.read} of {found.sources} containers"
+        logs = read_pod_logs(known.kubernetes, _selector(known.breach.labels))
+        return logs.lines, f"{logs.read} of {logs.sources} containers", logs.read < logs.sources
     if failed is not None:
         raise failed
-    return (), ""
+    return (), "", False
 
 
 def _selector(labels: dict[str, str]) -> Selector:

@@ -154,3 +154,33 @@ def test_a_hostile_line_takes_no_time(filler: str) -> None:
     for _ in range(20):
         read_access(line)
     assert time.process_time() - began < 1.0
+
+
+def test_what_was_let_in_after_refusals_is_found_in_whatever_order_lines_come() -> None:
+    lines = [uvicorn(401, second=at) for at in range(GUESSES)]
+    lines.append(uvicorn(200, path="/api/v1/audit/records", second=GUESSES))
+    for order in (lines, lines[::-1], lines[5:] + lines[:5]):
+        (actor,) = investigate(order).suspects
+        assert actor.patterns[0] is Pattern.SUCCEEDED
+        assert actor.let_in_after == 1
+
+
+@pytest.mark.parametrize("path", ["/health", "/health/ready", "/metrics", "/static/a.css"])
+def test_whoever_is_answered_where_everybody_is_was_let_in_to_nothing(path: str) -> None:
+    lines = [uvicorn(401, second=at) for at in range(GUESSES)]
+    (actor,) = investigate([*lines, uvicorn(200, path=path, second=GUESSES)]).suspects
+    assert Pattern.SUCCEEDED not in actor.patterns
+
+
+def test_an_answer_long_after_the_refusals_is_not_taken_for_their_success() -> None:
+    lines = [uvicorn(401, second=at) for at in range(GUESSES)]
+    (actor,) = investigate([*lines, uvicorn(200, path="/api/v1/x", second=3600)]).suspects
+    assert Pattern.SUCCEEDED not in actor.patterns
+
+
+def test_words_in_a_request_mark_nobody() -> None:
+    asked = uvicorn(200, path="/api/v1/audit/records?event_type=suspicious_activity")
+    value = {"client_ip": "198.51.100.9", "path": "/?q=suspicious_activity", "status": 200}
+    found = investigate([asked, LogLine(json.dumps(value), AT)])
+    assert found.suspects == ()
+    assert [actor.marked for actor in found.actors] == [0, 0]

@@ -149,7 +149,8 @@ def test_an_address_is_one_in_its_usual_form_or_nothing(text: object, address: s
 
 
 def test_paths_keep_plain_words_alone() -> None:
-    assert masked("/api/v1/users/42/e-mail") == "/api/v1/users/<*>/e-mail"
+    assert masked("/api/v1/users/42/activity") == "/api/v1/users/<*>/activity"
+    assert masked("/api/v1/users/jane-doe/exports") == "/api/v1/users/<*>/exports"
     assert masked("/reset/eyJhbGciOi/mallory@example.org") == "/reset/<*>/<*>"
 
 
