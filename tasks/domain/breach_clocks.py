@@ -11,6 +11,7 @@ from typing import Any
 from tasks.domain.breach_decision import decision_of
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident
+from tasks.domain.journaled import moment
 from tasks.domain.policy import DPO_CLOCK
 from tasks.domain.regimes import AWARE, SUSPECTED, Clock, Regimes, Running, Waiting, started
 
@@ -22,7 +23,7 @@ def suspected_at(incident: Incident) -> datetime | None:
     """When the DPO's hour began, else when the incident was opened."""
     for fact in incident.facts:
         if fact.kind is FactKind.CLOCK_STARTED and fact.data.get("clock") == DPO_CLOCK:
-            return fact.at
+            return moment(fact.data.get("began")) or fact.at
     return incident.opened_at
 
 

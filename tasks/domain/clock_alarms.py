@@ -28,14 +28,15 @@ DPO_MOMENT = "privacy"
 AGAIN = "dpo.again"
 """Steps by which the DPO is told that moment again; such a message is the first that arrives."""
 
-_AGAIN = timedelta(minutes=5)
+_AGAIN, _LATER_AGAIN = timedelta(minutes=5), timedelta(minutes=30)
+_NO_LONGER_THAN = timedelta(hours=24)
 _NAME_LIMIT = 64  # a step is part of a database key
 
 _OF_DPO: dict[int, tuple[Contact, ...]] = {
     50: (Contact.DPO,),
     75: (Contact.DPO, Contact.DPO_DEPUTY),
     90: (Contact.DPO_DEPUTY,),
-    100: (Contact.COMPLIANCE_OFFICER,),
+    100: (Contact.COMPLIANCE_OFFICER, Contact.DPO),
 }
 _OF_LAW: dict[int, tuple[Contact, ...]] = {
     50: (Contact.DPO,),
@@ -118,7 +119,10 @@ def _reason(clock: Started, share: int) -> str:
 
 
 def _until_reached(incident: Incident, clock: Started) -> Iterator[Alarm]:
-    """The deputy at once, the DPO every five minutes, until a message has arrived."""
+    """The deputy at once, the DPO again and again for a day, until a message has arrived.
+
+    Every five minutes within the hour, every thirty after it.
+    """
     if any(told.get("moment") == DPO_MOMENT for told in incident.notified):
         return
     failed = next(
@@ -139,6 +143,6 @@ def _until_reached(incident: Incident, clock: Started) -> Iterator[Alarm]:
         f"{why}, and the DPO could not be told: reach them by other means, and acknowledge",
     )
     number, due_at = 1, failed.at + _AGAIN
-    while due_at < clock.due:
+    while due_at < failed.at + _NO_LONGER_THAN:
         yield Alarm(f"{AGAIN}.{number}", Contact.DPO, due_at, f"{why}; please acknowledge")
-        number, due_at = number + 1, due_at + _AGAIN
+        number, due_at = number + 1, due_at + (_AGAIN if due_at < clock.due else _LATER_AGAIN)

@@ -109,9 +109,6 @@ class PrivacyIncidentSettings(Section):
     halt_releases: bool = Field(
         default=True, description="Refuse every release at once: that stops, and destroys nothing."
     )
-    again_minutes: int = Field(
-        5, ge=1, le=30, description="The DPO who could not be reached is tried again so often."
-    )
     dpo_contact: str = Field("", max_length=200, description="For notices; empty: UNKNOWN.")
     entity: str = Field("", max_length=200, description="Name and LEI, for notices.")
     system: str = Field("", max_length=200, description="The system and its version, for notices.")

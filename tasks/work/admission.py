@@ -81,7 +81,7 @@ class Admission:
         self._connection = connection
         self._policy = policy
         self._placement = Placement(connection, now, policy)
-        self._received_at = now.isoformat()
+        self._received_at = now
         self._routes: dict[int, Route] = {}
         self._known: dict[_Event, str] = {}
         self._rows: list[tuple[str, datetime, str, str, bytes]] = []
@@ -112,7 +112,7 @@ class Admission:
     def take(self, digest: bytes, alerts: Sequence[Alert], received_at: datetime) -> Admitted:
         """Admit the alerts of a notification that was not there before."""
         did = Admitted()
-        self._received_at = received_at.isoformat()
+        self._received_at = received_at
         facts_of: dict[str, int] = {}
         for alert in sorted(alerts, key=self._precedence):
             event = _event(alert)
@@ -164,7 +164,7 @@ class Admission:
         if alert.status is AlertStatus.RESOLVED:
             return self._known.get(_event(alert, AlertStatus.FIRING), "")
         route = self._route(alert)
-        placed = self._placement.place(alert, route, _assessed(alert, route))
+        placed = self._placement.place(alert, route, _assessed(alert, route), self._received_at)
         if placed.opened:
             did.opened.append(placed.incident)
         elif placed.incident not in {*did.opened, *did.joined}:
@@ -200,7 +200,7 @@ class Admission:
             "annotations": _bounded(alert.annotations),
             "starts_at": alert.starts_at.isoformat(),
             "notification": digest.hex(),
-            "received_at": self._received_at,
+            "received_at": self._received_at.isoformat(),
             "severity": assessed.severity.value,
             "rule": assessed.rule,
             "reason": assessed.reason,

@@ -35,7 +35,7 @@ def tell(result: DrillResult) -> tuple[str, bool]:
         journal.lock(connection)  # what is open at our look is open when we commit
         placement = Placement(connection, now, policy)
         placement.look([route])
-        placed = placement.place(alert, route, assessed)
+        placed = placement.place(alert, route, assessed, now)
         own_alerts.record_in(connection, placed.incident, alert, assessed, now)
         placement.write()
     return placed.incident, placed.opened

@@ -117,5 +117,11 @@ def _give_up(
     if isinstance(error, Transient) and not (last_try or telling.chat_is_down(incident)):
         telling.wait_as_asked(error)
         raise error
-    data = {"channel": "chat", "audience": audience, "moment": moment, "error": str(error)[:500]}
+    data = {
+        "channel": "chat",
+        "audience": audience,
+        "moment": moment,
+        "error": str(error)[:500],
+        telling.TRANSIENT: isinstance(error, Transient),
+    }
     journal.append(incident, FactKind.NOTIFY_FAILED, data, key=f"not-told:{moment}:{audience}")

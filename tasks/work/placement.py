@@ -59,17 +59,18 @@ def terms_of(route: Route, policy: str) -> dict[str, Any]:
     }
 
 
-def dpo_clock(incident: str, route: Route, now: datetime) -> Entry:
+def dpo_clock(incident: str, route: Route, began: datetime) -> Entry:
     """The fact that starts "Notify DPO within 1 hour"; once per incident."""
-    data = dpo_clock_of(route.title, now)
+    data = dpo_clock_of(route.title, began)
     return Entry(incident, FactKind.CLOCK_STARTED, data, key=f"clock:{DPO_CLOCK}")
 
 
-def dpo_clock_of(why: str, now: datetime) -> dict[str, str]:
-    """What such a fact says."""
+def dpo_clock_of(why: str, began: datetime) -> dict[str, str]:
+    """What such a fact says. `began`: when we were told, which may be long before it is written."""
     return {
         "clock": DPO_CLOCK,
-        "due": (now + DPO_LIMIT).isoformat(),
+        "began": began.isoformat(),
+        "due": (began + DPO_LIMIT).isoformat(),
         "recipient": "dpo",
         "reason": f"{why}: notify the DPO within one hour",
     }
@@ -99,7 +100,9 @@ class Placement:
             self._by_group[known.group_key] = known
             self._by_component[known.component] = known
 
-    def place(self, alert: Alert, route: Route, assessed: Assessment) -> Placed:
+    def place(
+        self, alert: Alert, route: Route, assessed: Assessment, received_at: datetime
+    ) -> Placed:
         """The incident of a firing alert; opened, with its run ordered, when there is none."""
         known = self._find(route)
         if known is None:
@@ -110,7 +113,7 @@ class Placement:
             placed = Placed(known.incident, opened=False)
         self._join(placed.incident, alert, assessed)
         if route.starts_dpo_clock:
-            self._start_dpo_clock(placed.incident, route)
+            self._entries.append(dpo_clock(placed.incident, route, received_at))
         return placed
 
     def write(self) -> None:
@@ -224,6 +227,3 @@ class Placement:
             fact.at for fact in (state.facts if state else ()) if fact.kind is FactKind.RUN_STARTED
         ]
         return max(0.0, (max(started) + _PAUSE - self._now).total_seconds()) if started else 0.0
-
-    def _start_dpo_clock(self, incident: str, route: Route) -> None:
-        self._entries.append(dpo_clock(incident, route, self._now))

@@ -28,6 +28,8 @@ from tasks.work import journal, paging
 
 CHANNEL = "channel"
 CHAT = "chat"
+TRANSIENT = "transient"
+"""Key of a NOTIFY_FAILED fact's data: the way did not answer, in contrast to refusing."""
 SUMMARY = "summary"
 """The moment at which an incident's summary was pinned in its channel."""
 PRIVACY = DPO_MOMENT
@@ -68,7 +70,7 @@ def was_told(state: Incident, audience: str, moment: str, contact: str = "", via
 
 
 def chat_is_down(incident: str) -> bool:
-    """Whether chat has just failed the incident for good: then it is tried once, not again.
+    """Whether chat has just not answered, however often asked: then it is tried once, not again.
 
     A run waits for what it tells, so that every message that tries for itself would add its own
     waiting to the response's.
@@ -81,7 +83,7 @@ def chat_is_down(incident: str) -> bool:
     ]
     return (
         bool(by_chat)
-        and by_chat[-1].kind is FactKind.NOTIFY_FAILED
+        and by_chat[-1].data.get(TRANSIENT) is True  # a message that it refuses is no sign of that
         and datetime.now(UTC) - by_chat[-1].at < _DOWN_FOR
     )
 
@@ -96,7 +98,7 @@ def make_channel(incident: str, *, last_try: bool) -> str | None:
     if known is not None:
         return known
     if not settings().chat.token.get_secret_value():
-        _failed(_Message(incident, "responders", CHANNEL, ""), CHAT, _NO_CHAT)
+        _failed(_Message(incident, "responders", CHANNEL, ""), CHAT, Denied(_NO_CHAT))
         return None
     opened_at = journal.read(incident).opened_at
     stem = f"incident-{opened_at:%Y-%m-%d-%H%M}"
@@ -106,7 +108,7 @@ def make_channel(incident: str, *, last_try: bool) -> str | None:
         if isinstance(error, Transient) and not (last_try or chat_is_down(incident)):
             wait_as_asked(error)
             raise
-        _failed(_Message(incident, "responders", CHANNEL, ""), CHAT, str(error))
+        _failed(_Message(incident, "responders", CHANNEL, ""), CHAT, error)
         return None
     data = {
         "channel": f"#{name}",
@@ -202,7 +204,7 @@ def _once(
     except ClientError as error:
         if isinstance(error, Transient) and not last_try:
             raise
-        _failed(message, via, str(error))
+        _failed(message, via, error)
         return False
     said = {"channel": channel, "via": via, "summary": message.text[:300], "receipt": receipt}
     journal.append(message.incident, FactKind.NOTIFIED, message.data | said, key=message.key(via))
@@ -262,8 +264,9 @@ def _create(stem: str, incident: str) -> tuple[str, str]:
         return name, f"#{name}"
 
 
-def _failed(message: _Message, via: str, reason: str) -> None:
-    data = message.data | {"channel": via, "via": via, "error": reason[:500]}
+def _failed(message: _Message, via: str, error: ClientError) -> None:
+    said = {"channel": via, "via": via, "error": str(error)[:500]}
+    data = {**message.data, **said, TRANSIENT: isinstance(error, Transient)}
     beside = "" if via == CHAT else f":{via}"
     key = f"not-told:{message.moment}:{message.audience}{beside}"
     journal.append(message.incident, FactKind.NOTIFY_FAILED, data, key=key)

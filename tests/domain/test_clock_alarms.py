@@ -66,6 +66,7 @@ def test_the_dpos_hour_asks_the_dpo_then_the_deputy_too_then_compliance() -> Non
         "clock.dpo.75.dpo_deputy": "dpo_deputy",
         "clock.dpo.90": "dpo_deputy",
         "clock.dpo.missed": "compliance_officer",
+        "clock.dpo.missed.dpo": "dpo",
     }
 
 
@@ -103,7 +104,7 @@ def test_a_clock_that_was_stopped_alarms_nobody() -> None:
 @pytest.mark.parametrize("odd", [None, "", "soon", 7, "2026-03-14T03:00:00", ["x"]])
 def test_a_due_time_that_cannot_be_read_keeps_no_other_clock_from_alarming(odd: object) -> None:
     journal = story(DPO).add(0, FactKind.CLOCK_STARTED, {"clock": "broken", "due": odd})
-    assert due(journal, HOUR)[-1] == "clock.dpo.missed"
+    assert due(journal, HOUR)[-2:] == ["clock.dpo.missed", "clock.dpo.missed.dpo"]
 
 
 def test_a_machines_clock_that_was_set_back_shows_no_negative_time() -> None:
@@ -120,12 +121,16 @@ def unreached(told: bool = False) -> Incident:
     return journal.incident_state()
 
 
-def test_a_dpo_who_could_not_be_told_is_tried_every_five_minutes_and_the_deputy_at_once() -> None:
+def test_a_dpo_who_could_not_be_told_is_tried_for_a_day_and_the_deputy_hears_at_once() -> None:
     steps = [each for each in clock_alarms(unreached()) if each.step.startswith("dpo.")]
     assert (steps[0].step, steps[0].contact) == ("dpo.second", "dpo_deputy")
     assert steps[0].due_at == ALERT_AT + timedelta(seconds=60)
     again = [(each.due_at - ALERT_AT).total_seconds() for each in steps[1:]]
-    assert again == [60 + 300 * number for number in range(1, 12)]
+    within = [60 + 300 * number for number in range(1, 13)]
+    assert again[:12] == within
+    later = [within[-1] + 1800 * number for number in range(1, 46)]
+    assert again[12:] == later  # every half an hour, and then no more
+    assert later[-1] < 60 + 24 * HOUR
     assert {each.contact for each in steps[1:]} == {"dpo"}
     assert len({each.step for each in steps}) == len(steps)
 

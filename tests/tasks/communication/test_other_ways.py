@@ -118,6 +118,17 @@ def test_a_chat_that_has_just_failed_is_tried_once_and_makes_nobody_wait(
     assert len(mailbox.taken) == 2
 
 
+def test_a_chat_that_refuses_one_message_is_not_taken_for_one_that_is_down(
+    chat: Chat, incident: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert chat.url
+    setting(monkeypatch, "CHAT__TOKEN", "another")
+    assert not telling.tell(incident, "them", "privacy", "x", last_try=True)
+    (failed,) = facts(incident, FactKind.NOTIFY_FAILED)
+    assert failed["transient"] is False
+    assert not telling.chat_is_down(incident)
+
+
 def test_a_mailbox_that_takes_nothing_is_a_fact_without_its_password(
     chat: Chat, incident: str, mailbox: Mailbox
 ) -> None:
