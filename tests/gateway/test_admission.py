@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 
 from tasks.clients.errors import Transient
 from tasks.domain.alertmanager import parse
+from tasks.domain.breach_clocks import suspected_at
 from tasks.domain.facts import FactKind
 from tasks.domain.outcome import Ending, Outcome
 from tasks.domain.severity import Severity
@@ -463,3 +465,13 @@ def test_a_batch_of_storm_size_is_taken_in_a_moment() -> None:
     assert sum(each.new_alerts for each in take(batch)) == 256
     assert datetime.now(UTC) - began < timedelta(seconds=5)
     assert len(orders()) == 4
+
+
+def test_the_dpos_hour_begins_when_the_alert_came_in_though_it_waited_on_our_disk() -> None:
+    came_in = datetime.now(UTC) - timedelta(minutes=50)
+    body = received(alert("PrivacyBudgetExceeded", "p1", category="privacy", severity="critical"))
+    (taken,) = take([replace(body, received_at=came_in)])
+    (incident,) = taken.opened
+    clock = journal.read(incident).clocks["dpo"]
+    assert datetime.fromisoformat(clock["due"]) == came_in + timedelta(hours=1)
+    assert suspected_at(journal.read(incident)) == came_in
