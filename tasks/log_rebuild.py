@@ -16,6 +16,7 @@ from tasks.domain.errors import NotProven, PlanStale
 from tasks.domain.facts import FactKind
 from tasks.domain.log_rebuild import MAX_RUNS, Range, merged
 from tasks.domain.plan import Plan
+from tasks.domain.proofs import SEALED
 from tasks.retries import CHANGE, READ
 from tasks.settings import settings
 from tasks.work import door, evidence, journal, rebuild_order
@@ -168,6 +169,6 @@ def record_rebuilt(incident: str, proofs: Reproved) -> str:
         f"the sealed log proves its {proofs.size} records again; "
         f"{sum(each.get('put_back', 0) for each in done)} objects were put back"
     )
-    fact = {"what": "the sealed log", "holds": True, "summary": text, "result": result}
+    fact = {"what": SEALED, "holds": True, "summary": text, "result": result}
     journal.append(incident, FactKind.VERIFIED, fact)
     return text

@@ -8,6 +8,7 @@ from tasks.domain.causes import Cause
 from tasks.domain.facts import FactKind
 from tasks.domain.mending import Effect, planned_cause
 from tasks.domain.plan import Plan
+from tasks.domain.proofs import same_look
 from tasks.retries import READ
 from tasks.settings import settings
 from tasks.work import journal, pod_restarts, shut_downs
@@ -54,7 +55,7 @@ def record_effect(incident: str, effect: Effect) -> None:
         incident,
         FactKind.VERIFIED,
         {
-            "what": f"{planned_cause(state.plan)} by the same look",
+            "what": same_look(planned_cause(state.plan)),
             "holds": effect.gone,
             "summary": effect.text[:_TEXT_LIMIT],
             "plan": state.plan_hash,

@@ -229,7 +229,7 @@ def _recovery(journal: JournalBuilder) -> None:
         16.9,
         FactKind.VERIFIED,
         {
-            "what": "postgresql database rlhf_audit",
+            "what": "the log in service",
             "holds": True,
             "summary": "the first 50,000 records hash to the signed root",
             "result": {

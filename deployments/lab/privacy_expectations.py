@@ -13,6 +13,7 @@ from tasks.domain.facts import FactKind
 from tasks.domain.incident import Stage
 from tasks.domain.notices import Filled
 from tasks.domain.policy import DPO_CLOCK
+from tasks.domain.proofs import HALTED
 from tasks.work.holding import RELEASES as RELEASE_TARGET
 
 _SPENT = "SELECT coalesce(sum(epsilon_used), 0) FROM privacy_budgets"
@@ -108,7 +109,7 @@ def _refused(now: Situation) -> list[Check]:
     halted = [
         fact
         for fact in now.incident.facts
-        if fact.kind is FactKind.VERIFIED and fact.data.get("what") == "releases are refused"
+        if fact.kind is FactKind.VERIFIED and fact.data.get("what") == HALTED
     ]
     early = bool(halted) and (not proposed or halted[0].seq < proposed[0].seq)
     return [

@@ -12,6 +12,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from tasks.domain.incident import Incident, Stage
+from tasks.domain.proofs import log_proof
 from tasks.domain.untrusted import visible
 
 _TITLE_LIMIT = 160
@@ -125,7 +126,8 @@ def _privacy(incident: Incident, now: datetime) -> Iterator[str]:
 def _audit(incident: Incident) -> Iterator[str]:
     sealed = sum(len(each.get("items", ())) for each in incident.evidence.values())
     yield f"Evidence: {sealed} items sealed" if sealed else "Evidence: none is sealed"
-    proof = incident.proof
+    fact = log_proof(incident.facts)
+    proof = None if fact is None else fact.data
     if proof is None:
         yield "Proof of the log: none was made in this incident"
     else:

@@ -3,7 +3,7 @@
 Every figure says from which facts it was derived; what the facts do not say is UNKNOWN, never 0.
 Definitions (TTD = detected - impact start, TTA = acknowledged - paged, TTR = recovered - impact
 start): the Google SRE postmortem template; "recovered" here means the moment at which the proof
-over the restored log held, not the moment at which a process came up.
+over the restored log, or the look after a remedy, held: not the moment at which a process came up.
 """
 
 from collections.abc import Iterable
@@ -13,6 +13,7 @@ from datetime import datetime
 from tasks.domain.acknowledging import ACKNOWLEDGED
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.journaled import UNKNOWN, moment, result_of, seconds_in
+from tasks.domain.proofs import mending_proof
 
 _PRECISE = 10  # seconds: below it, hundredths matter
 _MINUTE = 60
@@ -101,9 +102,12 @@ def _acknowledges(fact: Fact) -> bool:
 
 
 def recovered(facts: Iterable[Fact]) -> Fact | None:
-    """The last proof, when it holds: an earlier success does not outweigh a later failure."""
-    proofs = [fact for fact in facts if fact.kind is FactKind.VERIFIED]
-    return proofs[-1] if proofs and proofs[-1].data.get("holds") is True else None
+    """The last proof, when it holds: an earlier success does not outweigh a later failure.
+
+    What only holds the trouble down (an isolation, a halt of releases) has recovered nothing.
+    """
+    proof = mending_proof(facts)
+    return proof if proof is not None and proof.data.get("holds") is True else None
 
 
 def _between(start: datetime | None, end: datetime | None) -> float | None:

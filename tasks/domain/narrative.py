@@ -18,6 +18,7 @@ from tasks.domain.readings import Readings
 from tasks.domain.review import status_words
 from tasks.domain.untrusted import visible
 
+_WHOLE = "whether it is whole is UNKNOWN"
 _PARTICIPLES: Mapping[str, str] = {code.value: words for code, words in IN_WORDS.items()}
 
 
@@ -111,7 +112,7 @@ def _what_was_done(incident: Incident, readings: Readings) -> str:
 def _what_is_proven(readings: Readings) -> str:
     proof = readings.proof
     if proof is None:
-        return "No proof over the log is in the journal: whether it is whole is UNKNOWN."
+        return f"{_what_was_seen(readings)}No proof over the log is in the journal: {_WHOLE}."
     if proof.holds is None:
         return "Whether the proof over the log holds is UNKNOWN."
     if not proof.holds:
@@ -127,14 +128,22 @@ def _what_is_proven(readings: Readings) -> str:
     return f"The proof{under} holds: {proof.summary}; {lost}."
 
 
+def _what_was_seen(readings: Readings) -> str:
+    """The last look, where a component was mended, cut off or halted and not the log."""
+    seen = readings.seen
+    if seen is None:
+        return ""
+    ended = {None: "whether it held is UNKNOWN", True: "held", False: "DID NOT HOLD"}[seen.holds]
+    return f"The last look ({seen.what}) {ended}: {seen.summary}. "
+
+
 def notices(incident: Incident, readings: Readings) -> Iterator[str]:
     """What a reader must know before anything else: exercises and simulated approvals."""
     if any(fact.data.get("simulated") is True for fact in incident.facts):
         yield "EXERCISE: this incident was opened as a simulation."
     for by in dict.fromkeys(made.by for made in readings.decisions if made.simulated):
         yield f"SIMULATED APPROVAL: “{by}” is no person; the decision was given by the machine."
-    proof = readings.proof
-    if readings.steps and (proof is None or proof.holds is not True):
+    if readings.is_unproven:
         yield "NO PROOF HOLDS after the changes in this report; treat the log as unproven."
 
 

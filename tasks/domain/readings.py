@@ -10,6 +10,7 @@ from tasks.domain.damage import Damage, read_damage
 from tasks.domain.incident import Incident
 from tasks.domain.metric_ranges import RangeRow, ranges_of
 from tasks.domain.metrics import Figure, Phase, measure, phases
+from tasks.domain.proofs import OF_THE_LOG
 from tasks.domain.response_targets import response_clock
 from tasks.domain.timeline import TimelineRow, timeline
 
@@ -42,8 +43,24 @@ class Readings:
 
     @property
     def proof(self) -> changes.ProofRow | None:
-        """The last proof: what the report believes."""
+        """The last proof over the log: what the report believes of the log."""
+        return next((row for row in reversed(self.proofs) if row.what in OF_THE_LOG), None)
+
+    @property
+    def seen(self) -> changes.ProofRow | None:
+        """The last row of any kind: a component's remedy has no proof over the log, only a look."""
         return self.proofs[-1] if self.proofs else None
+
+    @property
+    def is_unproven(self) -> bool:
+        """Whether something was changed and nothing proves it right.
+
+        The look after a remedy is enough where no diagnosis speaks against the log.
+        """
+        shown = self.proof
+        if shown is None and self.damage.verdict in {"", "verified"}:
+            shown = self.seen
+        return bool(self.steps) and (shown is None or shown.holds is not True)
 
     @property
     def lost(self) -> int | None:

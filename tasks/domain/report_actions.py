@@ -118,8 +118,7 @@ def _process(incident: Incident, readings: Readings) -> Iterator[Action]:
             yield Action(
                 f"Write down why the clock {clock.clock} was missed", "process", f"due {clock.due}"
             )
-    proof = readings.proof
-    if incident.closed_at is not None and readings.steps and (proof is None or not proof.holds):
+    if incident.closed_at is not None and readings.is_unproven:
         yield Action(
             "Verify the log again before relying on it", "process", "closed without a proof"
         )

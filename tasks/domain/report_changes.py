@@ -222,7 +222,7 @@ def holds(facts: Iterable[Fact]) -> tuple[HoldRow, ...]:
 
 
 def proofs(facts: Iterable[Fact]) -> tuple[ProofRow, ...]:
-    """Every verification after a change; the last one is what the report believes."""
+    """Every verification after a change; of the log the report believes the last one about it."""
     rows = []
     for fact in of_kind(facts, FactKind.VERIFIED):
         result = result_of(fact)

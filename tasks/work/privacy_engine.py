@@ -22,6 +22,7 @@ from tasks.domain.privacy_diagnosis import diagnose
 from tasks.domain.privacy_plan import PROCEDURE, RESET, ledger_arguments
 from tasks.domain.privacy_readings import PrivacyReadings, read_parameters
 from tasks.domain.privacy_spends import digest
+from tasks.domain.proofs import HALTED
 from tasks.work import holding, journal, privacy_ledger
 from tasks.work.placement import dpo_clock_of
 from tasks.work.privacy_looks import Site, accounts_of, known_books, parameters_of, why
@@ -62,7 +63,7 @@ def refuse_releases(site: Site, incident: str, code: str, reason: str) -> tuple[
         incident,
         FactKind.VERIFIED,
         {
-            "what": "releases are refused",
+            "what": HALTED,
             "holds": refuses,
             "summary": text,
             "plan": "",

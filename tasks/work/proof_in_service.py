@@ -10,6 +10,7 @@ from tasks.domain import recovery_plan
 from tasks.domain.errors import NotProven
 from tasks.domain.facts import FactKind
 from tasks.domain.ledger import NoteSigner, Status
+from tasks.domain.proofs import IN_SERVICE
 from tasks.domain.reconciled import Reconciled
 from tasks.settings import settings
 from tasks.work import carry_over, holding, journal, reconciliation_list
@@ -97,7 +98,7 @@ def _record(incident: str, summary: str, result: dict[str, Any], *, holds: bool)
         incident,
         FactKind.VERIFIED,
         {
-            "what": "the log in service",
+            "what": IN_SERVICE,
             "holds": holds,
             "summary": summary[:2000],
             "result": result,

@@ -10,6 +10,7 @@ from hypothesis import strategies as some
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident
 from tasks.domain.messages import Audience, Message, Moment, message
+from tasks.domain.proofs import HALTED
 from tasks.domain.untrusted import visible
 from tests.builders import ALERT_AT, JournalBuilder
 
@@ -88,6 +89,10 @@ def test_auditors_are_told_what_is_sealed_proven_and_held_and_what_is_not() -> N
     lines = told(Audience.AUDITORS).lines
     assert lines[0] == "Evidence: none is sealed"
     assert lines[1] == "Proof of the log: none was made in this incident"
+    halt = {"what": HALTED, "holds": True, "summary": "the engine refuses"}
+    journal = JournalBuilder().add(0, FactKind.VERIFIED, halt)
+    found = message(journal.incident_state(), Audience.AUDITORS, Moment.UPDATE, NOW)
+    assert found.lines[1] == lines[1]
 
 
 def test_hostile_text_is_shown_as_what_it_is() -> None:

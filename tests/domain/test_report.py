@@ -11,9 +11,11 @@ import pytest
 
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident, fold
+from tasks.domain.isolation_plan import CAUSE
 from tasks.domain.journaled import UNKNOWN
 from tasks.domain.ledger.verdicts import Code, Finding, Status, Verdict
 from tasks.domain.metrics import duration
+from tasks.domain.proofs import HALTED, IN_SERVICE, same_look
 from tasks.domain.recovery_plan import CARRY_OVER
 from tasks.domain.report import Report, build_report
 from tasks.domain.timeline import shortened
@@ -193,13 +195,69 @@ def test_without_a_proof_the_report_warns_and_calls_the_log_unproven() -> None:
 
 def test_later_failed_proof_outweighs_an_earlier_good_one() -> None:
     journal = full_journal()
-    journal.add(30, FactKind.VERIFIED, {"what": "table", "holds": False, "summary": "root differs"})
+    journal.add(
+        30, FactKind.VERIFIED, {"what": IN_SERVICE, "holds": False, "summary": "root differs"}
+    )
 
     report = report_of(journal.incident_state())
 
     assert "DOES NOT HOLD" in report.summary[3]
     assert key_figure(report, "Proof") == "FAILS"
     assert report.readings.figure("time_to_recover").value is None
+
+
+def looked(what: str, summary: str, *, holds: bool = True, damaged: bool = False) -> Incident:
+    """An incident with one step and one look, without a proof over the log."""
+    journal = JournalBuilder().add(0, FactKind.ALERT_RECEIVED, alert_fact())
+    if damaged:
+        journal.add(1, FactKind.DIAGNOSED, diagnosis(tampered_verdict()))
+    journal.add(2, FactKind.STEP_DONE, {"step": "s", "target": "t", "result": {}})
+    journal.add(3, FactKind.VERIFIED, {"what": what, "holds": holds, "summary": summary})
+    return journal.incident_state()
+
+
+@pytest.mark.parametrize(
+    ("what", "summary"),
+    [
+        (same_look(CAUSE), "the account is locked"),
+        (HALTED, "the engine refuses releases"),
+    ],
+    ids=["breach", "privacy"],
+)
+def test_an_isolation_or_a_halt_is_no_proof_of_the_log_and_no_recovery(
+    what: str, summary: str
+) -> None:
+    report = report_of(looked(what, summary))
+    assert [row.what for row in report.readings.proofs] == [what]
+    assert report.readings.proof is None
+    assert key_figure(report, "Proof") == UNKNOWN
+    assert key_figure(report, "Recovered after") == UNKNOWN
+    assert report.compliance[0].answer == UNKNOWN
+    assert report.summary[3] == (
+        f"The last look ({what}) held: {summary}. No proof over the log is in the journal: "
+        "whether it is whole is UNKNOWN."
+    )
+    after = report_of(looked(what, summary, damaged=True))
+    assert any("NO PROOF HOLDS" in notice for notice in after.notices)
+
+
+def test_a_component_that_was_mended_is_told_by_its_look_and_counts_as_recovered() -> None:
+    report = report_of(looked(same_look("api.not-running"), "api.not-running is gone"))
+    assert report.summary[3].startswith("The last look (api.not-running by the same look) held")
+    assert report.readings.figure("time_to_recover").value is not None
+    assert not any("NO PROOF HOLDS" in notice for notice in report.notices)
+    failed = report_of(looked(same_look("api.not-running"), "still down", holds=False))
+    assert any("NO PROOF HOLDS" in notice for notice in failed.notices)
+
+
+def test_a_later_isolation_leaves_the_proof_over_the_log_standing() -> None:
+    journal = full_journal()
+    back = {"what": same_look(CAUSE), "holds": False, "summary": "it was taken back"}
+    journal.add(30, FactKind.VERIFIED, back)
+    report = report_of(journal.incident_state())
+    assert key_figure(report, "Proof") == "holds"
+    assert report.readings.figure("time_to_recover").value == pytest.approx(57.9)
+    assert not any("NO PROOF HOLDS" in notice for notice in report.notices)
 
 
 def test_restored_log_with_losses_is_not_called_complete() -> None:
