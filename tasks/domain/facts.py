@@ -79,7 +79,7 @@ class FactKind(StrEnum):
     ACTION_ENDED = "action ended"  # item, ending ("done" | "dropped"), text
     SIGNED_OFF = "report signed off"  # text, role
     COMPLIANCE_DECIDED = "compliance decided"  # matter (Matter), answer (yes | no), reason, role
-    FOLLOW_UP = "follow-up review"  # review, summary; people were asked to hold it
+    FOLLOW_UP = "follow-up review"  # review, summary, heard (whether anybody was told)
     # ranges [{name, title, unit, points [[seconds since 1970, value]]}], begin and end, or reason
     RANGES_KEPT = "metrics kept"  # summary
     UNKNOWN = "unknown"  # a kind of a version that is older or newer than ours

@@ -34,11 +34,15 @@ class Status(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class FollowUp:
-    """A review after the end. `held` says when people were asked to hold it, or is empty."""
+    """A review after the end. `held` says when people were asked to hold it, or is empty.
+
+    `unheard`: when nobody could be told the last time; then they are asked again.
+    """
 
     name: str
     due: datetime
     held: str
+    unheard: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,17 +93,26 @@ def follow_ups(incident: Incident) -> tuple[FollowUp, ...]:
     if incident.closed_at is None:
         return ()
     days = (_SOON, _LATER) if incident.severity in _URGENT else (_LATER,)
-    held = {
-        str(fact.data.get("review")): utc(fact.at)
-        for fact in incident.facts
-        if fact.kind is FactKind.FOLLOW_UP
-    }
+    held, unheard = _asked(incident.facts, heard=True), _asked(incident.facts, heard=False)
     return tuple(
         FollowUp(
-            f"{each}-days", incident.closed_at + timedelta(days=each), held.get(f"{each}-days", "")
+            name,
+            incident.closed_at + timedelta(days=each),
+            held.get(name, ""),
+            unheard.get(name, ""),
         )
         for each in days
+        for name in [f"{each}-days"]
     )
+
+
+def _asked(facts: Sequence[Fact], *, heard: bool) -> dict[str, str]:
+    """When people were last asked, by review; a fact that does not say was heard."""
+    return {
+        str(fact.data.get("review")): utc(fact.at)
+        for fact in facts
+        if fact.kind is FactKind.FOLLOW_UP and (fact.data.get("heard") is not False) is heard
+    }
 
 
 def due_follow_ups(incident: Incident, now: datetime) -> tuple[FollowUp, ...]:
@@ -110,7 +123,9 @@ def due_follow_ups(incident: Incident, now: datetime) -> tuple[FollowUp, ...]:
 def follow_up_rows(incident: Incident) -> Iterator[FollowUpRow]:
     """For the report, those to come too."""
     for each in follow_ups(incident):
-        state = f"people were asked at {each.held}" if each.held else "to come"
+        state = f"nobody could be told at {each.unheard}" if each.unheard else "to come"
+        if each.held:
+            state = f"people were asked at {each.held}"
         yield FollowUpRow(each.name, utc(each.due), state)
 
 

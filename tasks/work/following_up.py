@@ -26,7 +26,7 @@ def due(now: datetime) -> list[tuple[str, str]]:
 
 
 def ask(incident: str, review: str, now: datetime, *, last_try: bool) -> None:
-    """Tell the engineering lead, once; recorded whether or not a way took it.
+    """Tell the engineering lead; recorded whether or not a way took it, then once more a day.
 
     Raises Transient unless this is the last try; then nothing is recorded yet.
     """
@@ -39,5 +39,6 @@ def ask(incident: str, review: str, now: datetime, *, last_try: bool) -> None:
     moment = f"follow-up.{review}"
     heard = telling.tell(incident, who, moment, words, last_try=last_try, contact=contact)
     said = f"{review}: {who} was asked" if heard else f"{review}: {who} could not be told"
-    data = {"review": review, "summary": said}
-    journal.append(incident, FactKind.FOLLOW_UP, data, key=f"follow-up:{review}")
+    data = {"review": review, "summary": said, "heard": heard}
+    key = f"follow-up:{review}" if heard else f"follow-up:{review}:unheard:{now.date()}"
+    journal.append(incident, FactKind.FOLLOW_UP, data, key=key)

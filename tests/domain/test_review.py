@@ -24,6 +24,7 @@ from tasks.domain.report import build_report
 from tasks.domain.review import (
     Status,
     due_follow_ups,
+    follow_up_rows,
     follow_up_words,
     follow_ups,
     status,
@@ -246,6 +247,20 @@ def test_a_closed_p1_is_looked_at_after_a_week_and_a_month_each_once() -> None:
     story.add(7e5, FactKind.FOLLOW_UP, {"review": week.name, "summary": "asked"})
     assert due_follow_ups(story.incident_state(), week.due) == ()
     assert due_follow_ups(story.incident_state(), month.due) == (month,)
+
+
+def test_a_review_of_which_nobody_could_be_told_is_asked_for_again_and_the_report_says_so() -> None:
+    story = journal()
+    week, _ = follow_ups(story.incident_state())
+    unheard = {"review": week.name, "summary": "could not be told", "heard": False}
+    story.add(7e5, FactKind.FOLLOW_UP, unheard)
+    (due,) = due_follow_ups(story.incident_state(), week.due)
+    row, _ = follow_up_rows(story.incident_state())
+    assert (due.name, row.name) == (week.name, week.name)
+    assert row.state.startswith("nobody could be told at 2026-")
+    story.add(8e5, FactKind.FOLLOW_UP, unheard | {"heard": True})
+    assert due_follow_ups(story.incident_state(), week.due) == ()
+    assert next(follow_up_rows(story.incident_state())).state.startswith("people were asked at")
 
 
 def test_an_open_incident_has_no_follow_up() -> None:

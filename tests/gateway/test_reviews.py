@@ -137,7 +137,7 @@ def test_a_yes_to_the_auditors_orders_that_they_are_told_and_a_no_does_not() -> 
     ]
 
 
-def test_a_follow_up_is_asked_for_once_even_when_nobody_can_be_told() -> None:
+def test_a_follow_up_that_nobody_heard_is_recorded_once_a_day_and_stays_due() -> None:
     incident = closed()
     now = datetime.now(UTC) + timedelta(days=31)
     assert following_up.due(datetime.now(UTC)) == []
@@ -146,8 +146,11 @@ def test_a_follow_up_is_asked_for_once_even_when_nobody_can_be_told() -> None:
     for _ in range(2):
         for each in due:
             following_up.ask(*each, now, last_try=True)
-    assert following_up.due(now) == []
+    assert following_up.due(now) == due
     assert len(facts(incident, FactKind.FOLLOW_UP)) == len(due)
+    for each in due:
+        following_up.ask(*each, now + timedelta(days=1), last_try=True)
+    assert len(facts(incident, FactKind.FOLLOW_UP)) == 2 * len(due)
     assert "could not be told" in facts(incident, FactKind.FOLLOW_UP)[0].data["summary"]
 
 
