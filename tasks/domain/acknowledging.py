@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from tasks.domain.facts import RUNBOOK, FactKind
+from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.incident import Incident
 
 ACKNOWLEDGED = "acknowledged"
@@ -11,13 +11,12 @@ ACKNOWLEDGED = "acknowledged"
 
 def acknowledged_at(incident: Incident) -> datetime | None:
     """When a person first took notice: by acknowledging, taking the lead or deciding."""
-    noted = (
-        fact.at
-        for fact in incident.facts
-        if fact.actor != RUNBOOK
-        and (
-            fact.kind in {FactKind.PLAN_DECIDED, FactKind.LEAD_TAKEN}
-            or (fact.kind is FactKind.NOTE and fact.data.get(ACKNOWLEDGED) is True)
-        )
+    return next((fact.at for fact in incident.facts if acknowledges(fact)), None)
+
+
+def acknowledges(fact: Fact) -> bool:
+    """Whether a person takes notice by it; the one measure of clocks, escalation and figures."""
+    return fact.actor != RUNBOOK and (
+        fact.kind in {FactKind.PLAN_DECIDED, FactKind.LEAD_TAKEN}
+        or (fact.kind is FactKind.NOTE and fact.data.get(ACKNOWLEDGED) is True)
     )
-    return next(noted, None)

@@ -32,6 +32,7 @@ ALL = "all"
 KINDS = (
     *(FactKind.OPENED, FactKind.ALERT_RECEIVED, FactKind.SEVERITY_ASSIGNED, FactKind.NOTIFIED),
     *(FactKind.NOTE, FactKind.PLAN_DECIDED, FactKind.VERIFIED, FactKind.CLOSED),
+    FactKind.LEAD_TAKEN,
 )
 """The facts that the figures are read from."""
 
@@ -193,7 +194,7 @@ def _trend(known: "pd.Series[float]") -> Trend:
         return Trend.TOO_FEW
     half = len(known) // 2
     older, newer = float(known.iloc[:half].median()), float(known.iloc[-half:].median())
-    if abs(newer - older) <= _STEADY * older:
+    if abs(newer - older) <= _STEADY * abs(older):
         return Trend.STEADY
     return Trend.BETTER if newer < older else Trend.WORSE
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from tasks.domain.acknowledging import ACKNOWLEDGED
-from tasks.domain.facts import RUNBOOK, Fact, FactKind
+from tasks.domain.acknowledging import acknowledges
+from tasks.domain.facts import Fact, FactKind
 from tasks.domain.journaled import UNKNOWN, moment, result_of, seconds_in
 from tasks.domain.proofs import mending_proof
 
@@ -86,19 +86,8 @@ def onset(facts: Iterable[Fact]) -> datetime | None:
 
 
 def acknowledged(facts: Iterable[Fact]) -> Fact | None:
-    """The first sign of a person: an acknowledging note, or a decision not made by ourselves."""
-    return next(
-        (
-            fact
-            for fact in facts
-            if fact.actor != RUNBOOK and (fact.kind is FactKind.PLAN_DECIDED or _acknowledges(fact))
-        ),
-        None,
-    )
-
-
-def _acknowledges(fact: Fact) -> bool:
-    return fact.kind is FactKind.NOTE and fact.data.get(ACKNOWLEDGED) is True
+    """The first sign of a person: an acknowledging note, the lead taken, or a decision."""
+    return next((fact for fact in facts if acknowledges(fact)), None)
 
 
 def recovered(facts: Iterable[Fact]) -> Fact | None:
@@ -134,6 +123,8 @@ def measure(facts: Iterable[Fact]) -> tuple[Figure, ...]:
     told = first(known, FactKind.NOTIFIED)
     answered = acknowledged(known)
     healed = recovered(known)
+    if told is not None and answered is not None and told.at > answered.at:
+        told = None  # a person was there before anybody was told
 
     def since_alert(fact: Fact | None) -> float | None:
         return _between(alert_at, fact.at if fact else None)

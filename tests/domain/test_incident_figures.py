@@ -16,6 +16,7 @@ from tasks.domain.facts import FactKind
 from tasks.domain.incident_figures import (
     ALL,
     FEWEST,
+    KINDS,
     IncidentFigures,
     Measured,
     Row,
@@ -85,6 +86,20 @@ def test_unknown_is_left_out_and_an_exercise_too() -> None:
     assert (row(found, Measured.TTR).n, row(found, Measured.TTR).median) == (1, 60.0)
     assert row(found, Measured.TTA).n == 2
     assert (row(found, Measured.TTR, "P1").n, row(found, Measured.TTR, "P2").n) == (1, 0)
+
+
+def test_who_takes_the_lead_before_anybody_is_told_has_answered_the_alert() -> None:
+    story = JournalBuilder().add(0.0, FactKind.OPENED, {"title": "t", "component": "api"})
+    story.add(4.0, FactKind.LEAD_TAKEN, {}, "ada")
+    story.add(9.0, FactKind.NOTIFIED, {"audience": "responders", "moment": "opened"})
+    story.add(20.0, FactKind.PLAN_DECIDED, {"decision": "approved"}, "bea")
+    (found,) = figures_of(fact for fact in story.facts if fact.kind in KINDS)
+    assert found.tta == 4.0
+
+
+def test_a_trend_of_negative_medians_may_be_steady() -> None:
+    incidents = [one(n, -100.0 if n < 5 else -101.0) for n in range(10)]
+    assert row(summary(incidents), Measured.TTR).trend is Trend.STEADY
 
 
 @pytest.mark.parametrize(
