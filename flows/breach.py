@@ -27,6 +27,7 @@ from tasks.breach import (
     sealed_for,
     search_access_logs,
     search_audit_trail,
+    see_to_return,
     suspects_of,
     take_back,
 )
@@ -65,6 +66,8 @@ def handle_suspected_breach(incident: Incident) -> Outcome:
     isolation = isolation_of(state)
     if isolation is not None and is_due(isolation, datetime.now(UTC)):
         return give_back(incident.id, isolation)
+    if isolation is not None and isolation.return_at is not None:
+        see_to_return(incident.id, isolation)
     if isolation is None or isolation.plan_hash != state.plan_hash:
         return follow(incident, PROCEDURE, look_and_propose, isolate)
     if isolation.returned and not was_verified(state):

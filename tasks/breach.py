@@ -36,6 +36,7 @@ from tasks.work import (
     isolating,
     isolation_site,
     journal,
+    judging_isolation,
     network_isolation,
     role_isolation,
 )
@@ -237,6 +238,12 @@ def record_failed_return(incident: str, attempt: Isolation, error: str) -> None:
     failure = {"step": RETURN, "target": "isolation", "error": visible(error, 2000)}
     key = f"return-failed:{attempt.return_key}"
     journal.append(incident, FactKind.STEP_FAILED, failure, key=key)
+
+
+@task(name="See that it is taken back later", **READ)
+def see_to_return(incident: str, isolation: Isolation) -> None:
+    """Another run, where this one was ordered to take it back before that is due by our clock."""
+    judging_isolation.order_return_again(incident, isolation, datetime.now(UTC))
 
 
 @task(name="Look at the isolation", **READ)

@@ -65,12 +65,13 @@ class Isolation:
     def return_at(self) -> datetime | None:
         """When it is to be taken back; None when it was, or a person has confirmed it.
 
-        What failed is tried again, with pauses that double up to an hour.
+        What failed is tried again, with pauses that double up to an hour; a word that is newer
+        than the last failure waits for no pause: its order is the only one under its key.
         """
         if self.returned or self.word is Word.CONFIRM:
             return None
         due = self.said_at if self.word is Word.RETURN and self.said_at else self.until
-        if self.failed_at is None:
+        if self.failed_at is None or self.failed_at < due:
             return due
         pause = _FIRST_PAUSE * (1 << min(self.failures - 1, _DOUBLED_AT_MOST))
         return max(due, self.failed_at + min(pause, _LONGEST_PAUSE))

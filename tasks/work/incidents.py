@@ -45,6 +45,7 @@ _ORDERED = """
 SELECT 1 FROM dispatches
  WHERE incident = %s AND deployment IN (%s, %s) AND done_at IS NULL LIMIT 1
 """
+_KEY_ORDERED = "SELECT 1 FROM dispatches WHERE key = %s LIMIT 1"
 _TAKEN_ID = "SELECT 1 FROM journal WHERE incident = %s LIMIT 1"
 _ENQUEUE = """
 INSERT INTO dispatches (incident, deployment, key, priority, component, cap, lease_until)
@@ -142,6 +143,11 @@ def enqueue_in(
     if new:
         connection.execute("SELECT pg_notify(%s, %s)", (CHANNEL, key))
     return new
+
+
+def is_ordered_in(connection: Connection[TupleRow], key: str) -> bool:
+    """Whether a run was ordered under this key, done or not."""
+    return connection.execute(_KEY_ORDERED, (key,)).fetchone() is not None
 
 
 def hurry_in(connection: Connection[TupleRow], priorities: Mapping[str, int]) -> None:

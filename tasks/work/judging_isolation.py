@@ -1,5 +1,7 @@
 """A person's word on an isolation that stands: confirm it, or have it taken back now."""
 
+from datetime import datetime
+
 from tasks.domain.errors import NotApproved
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.isolation_state import Isolation, Word, isolation_of
@@ -9,6 +11,9 @@ from tasks.domain.severity import Severity
 from tasks.work import incidents
 from tasks.work.floor import Floor, floor, said
 from tasks.work.people import Person
+
+_LATER_SECONDS = 5.0
+"""Beyond the minute by the clock that looks: then it is due by that clock too."""
 
 
 def judge_isolation(incident: str, person: Person, word: Word, reason: str) -> Fact:
@@ -55,3 +60,24 @@ def order_return(speaker: Floor, fact: Fact) -> None:
 def return_order(incident: str, isolation: Isolation) -> str:
     """Names the order of one attempt to take it back: it is given once, whoever gives it."""
     return f"{incident}:isolation-back:{isolation.return_key}"
+
+
+def order_return_again(incident: str, isolation: Isolation, now: datetime) -> bool:
+    """For a run that was ordered to take it back and finds that it is not due: another, then.
+
+    The clock of whoever orders may be ahead of ours (`now`), and each attempt is ordered once:
+    without this nobody would come again. True when another run was ordered.
+    """
+    due = isolation.return_at
+    if due is None or due <= now:
+        return False
+    order = return_order(incident, isolation)
+    again = f"{order}:again:{now:%Y%m%d%H%M}"
+    wait = (due - now).total_seconds() + _LATER_SECONDS
+    with incidents.durably() as connection:
+        if not incidents.is_ordered_in(connection, order):
+            return False
+        urgent = Severity.P0.rank
+        return incidents.enqueue_in(
+            connection, incident, incidents.INCIDENT, again, priority=urgent, after_seconds=wait
+        )

@@ -151,6 +151,14 @@ def test_a_return_that_failed_is_tried_again_with_growing_pauses_under_new_keys(
     assert pauses[7] == pauses[6] == 60
 
 
+def test_a_word_after_a_failure_is_due_at_once_and_only_a_later_failure_makes_it_wait() -> None:
+    said = isolated(failed(71), failed(76), judged("return", 77))
+    assert said.return_at == at(77)
+    again = isolated(failed(71), failed(76), judged("return", 77), failed(78))
+    assert again.return_at == at(98)
+    assert said.return_key != again.return_key
+
+
 def test_the_same_attempt_has_one_key_however_often_it_is_looked_at() -> None:
     assert isolated().return_key == isolated(done(ACCOUNTS, 12)).return_key
 

@@ -17,7 +17,7 @@ from tasks.domain.errors import Held, NotApproved, NotPermitted, NotProven, Plan
 from tasks.domain.facts import FactKind
 from tasks.domain.isolation import ACCOUNTS, RETURN, SESSIONS, Lock
 from tasks.domain.isolation_plan import Isolating
-from tasks.domain.isolation_state import Word, isolation_of
+from tasks.domain.isolation_state import Word, is_due, isolation_of
 from tasks.domain.plan import Plan
 from tasks.domain.preserved import Preserved
 from tasks.settings import settings
@@ -32,7 +32,7 @@ from tasks.work import (
     role_isolation,
     statements,
 )
-from tasks.work.judging_isolation import judge_isolation
+from tasks.work.judging_isolation import judge_isolation, order_return_again
 from tests.postgres_fixture import AuditDatabase
 from tests.tasks.breach.house import BEA, EVE, ROSA, SAM, House, alive, evidence_of
 from tests.tasks.passing import steps
@@ -295,6 +295,41 @@ def test_a_return_that_failed_is_ordered_again_after_a_pause(house: House) -> No
     assert (again.failures, again.return_at is not None) == (1, True)
     Ticker().tick(max(again.return_at or found.until, found.until))
     assert len(orders(plan.incident)) == 2
+
+
+def test_a_word_after_a_failure_takes_it_back_by_the_run_that_it_orders(house: House) -> None:
+    plan = house.approved(house.suspect("mallory"))
+    isolate(plan)
+    found = isolation_of(journal.read(plan.incident))
+    assert found is not None
+    breach.record_failed_return.fn(plan.incident, found, "away")
+    judge_isolation(plan.incident, SAM, Word.RETURN, "it was a drill")
+    said = isolation_of(journal.read(plan.incident))
+    assert said is not None
+    assert is_due(said, said.said_at or found.until)
+    assert len(orders(plan.incident)) == 1
+
+
+def test_a_worker_whose_clock_is_behind_comes_again_when_it_is_due_there(house: House) -> None:
+    plan = house.approved(house.suspect("mallory"))
+    isolate(plan)
+    found = isolation_of(journal.read(plan.incident))
+    assert found is not None
+    early = found.until - timedelta(minutes=2)
+    assert not order_return_again(plan.incident, found, early)  # nobody has ordered it yet
+    Ticker().tick(found.until)
+    assert order_return_again(plan.incident, found, early)
+    assert not order_return_again(plan.incident, found, early)
+    assert not order_return_again(plan.incident, found, found.until)
+    with responder.connection() as connection:
+        (waits,) = connection.execute(
+            "SELECT extract(epoch FROM lease_until - clock_timestamp())::float FROM dispatches"
+            " WHERE incident = %s AND key LIKE '%%:again:%%'",
+            (plan.incident,),
+        ).fetchone() or (0.0,)
+    assert 120 < waits <= 125
+    breach.see_to_return.fn(plan.incident, found)  # and the run itself asks for it
+    assert len(orders(plan.incident)) == 3
 
 
 def test_confirmed_it_stays_and_by_a_word_it_goes_back_at_once(house: House) -> None:
