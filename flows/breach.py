@@ -89,7 +89,8 @@ def stop(incident: Incident) -> int:
     text = (
         f"{incident.id}: a breach is suspected ({incident.title}). Every change of {scope} is held "
         "until its evidence is sealed, and the hold is reviewed within the hour. If the alert is "
-        f"forged: runbook hold '{scope}' --lift --incident {incident.id} --reason ..."
+        f"forged, security lifts it: runbook hold '{scope}' --lift --incident {incident.id} "
+        "--reason ..."
     )
     tell_meanwhile(notify_security, incident.id, "breach held", text)
     tell_meanwhile(page_on_call, incident.id, text)

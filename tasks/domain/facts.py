@@ -34,7 +34,7 @@ class FactKind(StrEnum):
     # the runbook's also damage: which diagnosis it was set for
     CAUSES_FOUND = "causes found"  # component, causes [Cause.as_json], the surest first
     HOLD_SET = "hold set"  # scope, reason, review_at, needs (what must be sealed)
-    HOLD_LIFTED = "hold lifted"  # scope, reason
+    HOLD_LIFTED = "hold lifted"  # scope, reason, unsealed (when evidence was not sealed yet)
     GLASS_BROKEN = "glass broken"  # scope, reason, until: holds on the scope do not bind so long
     # also hold (the seq of the one that it was sealed for) and that one's damage; of a bag instead
     # bag (its place), encrypted, skipped [{id,title,reason}], custody {entries,hash}, manifest, key

@@ -27,8 +27,10 @@ KINDS = (
     FactKind.HOLD_LIFTED,
     FactKind.EVIDENCE_SEALED,
     FactKind.GLASS_BROKEN,
+    FactKind.CLOSED,
 )
-"""The facts that say what may be changed; `standing_holds` and `broken_glass` read them."""
+"""The facts that say what may be changed; `binding`, `standing_holds` and `broken_glass` read them.
+"""
 
 _SCOPE = re.compile(r"[A-Za-z0-9_.-]{1,64}(/[A-Za-z0-9_.-]{1,64}){0,4}")
 
@@ -158,13 +160,15 @@ def binding(facts: Sequence[Fact], incident: str, target: str, now: datetime) ->
     """The holds that count when the incident wants to change the target, in order.
 
     Those whose evidence is sealed are among them: only the object store can tell whether it is
-    still there.
+    still there. Of a closed incident they bind nobody: its evidence has done what it was held for.
     """
     glass = broken_glass(facts)
+    closed = {fact.incident for fact in facts if fact.kind is FactKind.CLOSED}
     return [
         hold
         for hold in standing_holds(facts)
         if covers(hold.scope, target)
+        and not (hold.sealed and hold.incident in closed)
         and not any(broken.frees(hold, incident, target, now) for broken in glass)
     ]
 

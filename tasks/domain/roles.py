@@ -27,6 +27,7 @@ class Act(StrEnum):
     CLOSE = "close an incident"
     HOLD = "set a hold"
     LIFT = "lift a hold"
+    LIFT_UNSEALED = "lift the hold of a suspected breach before its evidence is sealed"
     BREAK_GLASS = "break the glass"
     PUBLISH = "publish on the status page"
     STOP_CLOCK = "stop a clock"
@@ -61,7 +62,7 @@ ACTS: Mapping[Role, frozenset[Act]] = MappingProxyType(
         Role.APPROVER: _ANSWER_FOR | {Act.JUDGE_ISOLATION},
         Role.PRIVACY_OFFICER: _ANSWER_FOR
         | {Act.STOP_CLOCK, Act.JUDGE_BREACH},  # they are whom it must reach
-        Role.SECURITY: _ANSWER_FOR | {Act.JUDGE_ISOLATION},
+        Role.SECURITY: _ANSWER_FOR | {Act.JUDGE_ISOLATION, Act.LIFT_UNSEALED},
     }
 )
 """What each role may do at all; which plans it decides on is narrower: `deciders`."""

@@ -143,7 +143,10 @@ _TOLD: Mapping[FactKind, Callable[[Mapping[str, Any]], str]] = {
     FactKind.DIAGNOSED: _diagnosed,
     FactKind.CAUSES_FOUND: _causes,
     FactKind.HOLD_SET: lambda data: f"{text(data, 'scope')}: {text(data, 'reason')}",
-    FactKind.HOLD_LIFTED: lambda data: f"{text(data, 'scope')}: {text(data, 'reason')}",
+    FactKind.HOLD_LIFTED: lambda data: (
+        f"{text(data, 'scope')}: {text(data, 'reason')}"
+        f"{' (its evidence was not sealed)' if data.get('unsealed') is True else ''}"
+    ),
     FactKind.GLASS_BROKEN: lambda data: (
         f"{text(data, 'scope')} until {text(data, 'until')}: {text(data, 'reason')}"
     ),

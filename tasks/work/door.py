@@ -20,7 +20,7 @@ from typing import Any
 from tasks.domain import holds
 from tasks.domain.approval import Standing, standing
 from tasks.domain.errors import Held, NotApproved, PlanStale, RunbookError, TooManyChanges
-from tasks.domain.facts import FactKind
+from tasks.domain.facts import Fact, FactKind
 from tasks.domain.holds import Hold
 from tasks.domain.incident import Incident, Stage
 from tasks.settings import settings
@@ -83,7 +83,9 @@ class Passage:
         """Record that the step begins, if every rule still allows it."""
         begun = False
         while not begun:  # the store is asked without the lock; then nothing may be new
-            passed = _check_holds(self.incident, self.targets, self.evidence_holds)
+            passed = _check_holds(
+                self.incident, self.targets, self.evidence_holds, gives_back=self.gives_back
+            )
             begun = self._begin_under_lock(step, passed)
 
     def _begin_under_lock(self, step: str, passed: list[Hold]) -> bool:
@@ -92,7 +94,10 @@ class Passage:
         with responder.connection() as connection, connection.transaction():
             journal.lock(connection)
             facts = journal.facts_of_kinds_in(connection, holds.KINDS)
-            binding = (holds.binding(facts, self.incident, each, now) for each in self.targets)
+            binding = (
+                _binding(facts, self.incident, each, now, gives_back=self.gives_back)
+                for each in self.targets
+            )
             if any(hold not in passed for bound in binding for hold in bound):
                 return False
             state = journal.read_in(connection, self.incident)
@@ -123,7 +128,8 @@ def opened(
     `also` are other names of what is changed, under which others hold and lock it. What was shut
     down on purpose is changed by nothing but its start. With `gives_back` the steps only undo what
     the plan has done: they go through after a denial too, since whoever denies a plan that was
-    begun wants it undone.
+    begun wants it undone; and only people's holds keep them from it, since what goes back by itself
+    waits for no evidence.
 
     Another incident that is at work on the target, or another run of this one, is waited for, at
     most `wait_seconds`; what it changed is then found like every other change. The lock's lease is
@@ -141,7 +147,7 @@ def opened(
         ]
         now = datetime.now(UTC)
         state = journal.read(incident)  # under the lock: another run's steps are seen
-        _check_holds(incident, (target, *also), evidence_holds)
+        _check_holds(incident, (target, *also), evidence_holds, gives_back=gives_back)
         _check_shut_down(state, target)
         _check_approval(state, now, gives_back=gives_back)
         _check_caps(state, target, now)
@@ -158,16 +164,28 @@ def opened(
 
 
 def _check_holds(
-    incident: str, targets: Sequence[str], evidence_holds: Callable[[Hold], bool]
+    incident: str,
+    targets: Sequence[str],
+    evidence_holds: Callable[[Hold], bool],
+    *,
+    gives_back: bool,
 ) -> list[Hold]:
     """The holds that bind and are satisfied, each by evidence that was looked at now."""
     facts, now = journal.facts_of_kinds(holds.KINDS), datetime.now(UTC)
     satisfied = []
     for target in targets:
-        binding = holds.binding(facts, incident, target, now)
+        binding = _binding(facts, incident, target, now, gives_back=gives_back)
         _check_binding(binding, target, evidence_holds)
         satisfied += binding
     return satisfied
+
+
+def _binding(
+    facts: Sequence[Fact], incident: str, target: str, now: datetime, *, gives_back: bool
+) -> list[Hold]:
+    """The holds that bind; whoever gives back is bound by people's alone."""
+    found = holds.binding(facts, incident, target, now)
+    return [hold for hold in found if hold.by_person or not gives_back]
 
 
 def _check_binding(

@@ -142,6 +142,18 @@ def test_a_lift_ends_both_holds_on_its_scope_and_none_on_another():
     assert [hold.scope for hold in standing_holds(known)] == ["database"]
 
 
+def test_sealed_evidence_of_a_closed_incident_binds_nobody_any_more():
+    told = facts(
+        (FactKind.HOLD_SET, "A", "*"),
+        (FactKind.EVIDENCE_SEALED, "A", "*"),
+        (FactKind.HOLD_SET, "B", "*"),
+        (FactKind.CLOSED, "B", ""),
+    )
+    assert [hold.incident for hold in binding(told, "C", "database/x", NOW)] == ["A", "B"]
+    told.append(Fact(9, "A", NOW, FactKind.CLOSED, "bea", {"summary": "over"}))
+    assert [hold.incident for hold in binding(told, "C", "database/x", NOW)] == ["B"]
+
+
 def test_whoever_changes_everything_changes_what_is_held():
     assert covers("database/x", "*")
 

@@ -34,8 +34,8 @@ def expected(role: Role, act: Act, procedure: str) -> bool:
         return role in _ANSWERABLE
     if act in {Act.STOP_CLOCK, Act.JUDGE_BREACH}:
         return role is Role.PRIVACY_OFFICER
-    if act is Act.JUDGE_ISOLATION:
-        return role in {Role.APPROVER, Role.SECURITY}
+    if act in {Act.JUDGE_ISOLATION, Act.LIFT_UNSEALED}:
+        return role is Role.SECURITY or (role is Role.APPROVER and act is Act.JUDGE_ISOLATION)
     is_privacy = procedure in {"privacy_engine", "privacy_incident"}
     by_engineers = role is Role.APPROVER or (role is Role.SECURITY and procedure == "breach")
     return role is Role.PRIVACY_OFFICER if is_privacy else by_engineers

@@ -4,7 +4,7 @@ import os
 import signal
 import subprocess
 import sys
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import psycopg
 import pytest
@@ -13,10 +13,10 @@ from deployments.gateway.ticker import Ticker
 from deployments.lab.postgres import binaries
 from tasks import breach
 from tasks.domain.breach_findings import Suspects
-from tasks.domain.errors import Held, NotApproved, NotPermitted, NotProven, PlanStale
+from tasks.domain.errors import BadInput, Held, NotApproved, NotPermitted, NotProven, PlanStale
 from tasks.domain.facts import FactKind
 from tasks.domain.isolation import ACCOUNTS, RETURN, SESSIONS, Lock
-from tasks.domain.isolation_plan import Isolating
+from tasks.domain.isolation_plan import CAUSE, Isolating
 from tasks.domain.isolation_state import Word, is_due, isolation_of
 from tasks.domain.plan import Plan
 from tasks.domain.preserved import Preserved
@@ -262,6 +262,37 @@ def test_under_a_hold_whose_evidence_is_not_sealed_nothing_is_isolated(house: Ho
     ):
         raise AssertionError
     assert steps(plan.incident) == []
+
+
+def test_a_hold_of_the_runbook_keeps_nothing_from_going_back_and_a_persons_does(
+    house: House,
+) -> None:
+    plan = house.approved(house.suspect("mallory"))
+    isolate(plan)
+    later = datetime.now(UTC) + timedelta(hours=1)
+    holding.hold_everything(BEA, "wait", later)
+    with pytest.raises(Held, match="held by bea"):
+        take_back(plan)
+    holding.lift_from_everything(BEA, "go on")
+    holding.hold_until_sealed(plan.incident, "*", "suspected", "suspected-breach")
+    assert take_back(plan) == ["mallory may log in again"]
+
+
+def test_security_lifts_the_hold_of_a_forged_alert_and_nobody_else_an_unsealed_one(
+    house: House,
+) -> None:
+    incident = house.approved(house.suspect("mallory")).incident
+    holding.hold_until_sealed(incident, "*", "suspected", CAUSE)
+    with pytest.raises(NotApproved, match="seal it first"):
+        statements.lift(incident, BEA, "*", "forged")
+    with pytest.raises(BadInput):
+        statements.lift(incident, SAM, "*", " ")
+    lifted = statements.lift(incident, SAM, "*", "forged: no such login")
+    assert (lifted.actor, lifted.data["unsealed"]) == ("sam", True)
+    assert journal.read(incident).held() == []
+    holding.hold_until_sealed(incident, "*", "altered", "damage 1")
+    with pytest.raises(NotApproved, match="seal it first"):
+        statements.lift(incident, SAM, "*", "go on")
 
 
 def test_unconfirmed_its_return_is_ordered_once_at_its_minute_whoever_ticks(house: House) -> None:
