@@ -169,8 +169,10 @@ def conclude(
 def isolate(incident_id: str) -> Outcome:
     """3. ISOLATE, once approved: cut off, lock, end sessions; only with sealed evidence.
 
-    A step that is refused for good keeps no other one from being done: the look says what is left.
+    A step that is refused keeps no other one from being done, nor does a system that is away: that
+    is raised when the others are done, and tried again; the look says what is left.
     """
+    away: Transient | None = None
     evidence = preserve(incident_id, stop(read_incident(incident_id)))
     try:
         with isolation_doors(incident_id) as passages:
@@ -178,10 +180,12 @@ def isolate(incident_id: str) -> Outcome:
                 if step in ISOLATE:
                     try:
                         ISOLATE[step](passages[step], evidence)
-                    except Transient:
-                        raise
+                    except Transient as error:
+                        away = error
                     except ClientError as error:
                         record_refusal(incident_id, f"{step}: {error}")
+            if away is not None:
+                raise away
             effect = look_at_isolation(incident_id)
     except PlanStale as error:
         if isolation_of(read_incident(incident_id)) is not None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from tasks.clients.errors import ClientError
+from tasks.clients.errors import ClientError, Transient
 from tasks.domain.alertmanager import clean
 from tasks.domain.breach_findings import Suspects
 from tasks.domain.errors import BadInput
@@ -79,11 +79,18 @@ def dry_run(site: Site, isolating: Isolating, incident: str, until: datetime) ->
 
 
 def planned_state(site: Site, incident: Incident) -> Result:
-    """What the plan was made against, of what is still so; all of it once a step has begun."""
+    """What the plan was made against, of what is still so; all of it once a step has begun.
+
+    A database that is away keeps nobody from cutting the pods off: each role is looked at again in
+    the transaction that locks it.
+    """
     isolating = Isolating.of(incident.plan)
     if incident.begun or not isolating.roles:
         return isolating.observed()
-    return replace(isolating, roles=role_isolation.still_planned(site, isolating)).observed()
+    try:
+        return replace(isolating, roles=role_isolation.still_planned(site, isolating)).observed()
+    except Transient:
+        return isolating.observed()
 
 
 def take_back(site: Site, isolating: Isolating, incident: str, fence: Fence) -> tuple[str, Result]:

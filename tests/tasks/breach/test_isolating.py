@@ -11,7 +11,9 @@ import pytest
 
 from deployments.gateway.ticker import Ticker
 from deployments.lab.postgres import binaries
+from flows import breach as flow
 from tasks import breach
+from tasks.clients.errors import Transient
 from tasks.domain.breach_findings import Suspects
 from tasks.domain.errors import BadInput, Held, NotApproved, NotPermitted, NotProven, PlanStale
 from tasks.domain.facts import FactKind
@@ -293,6 +295,42 @@ def test_security_lifts_the_hold_of_a_forged_alert_and_nobody_else_an_unsealed_o
     holding.hold_until_sealed(incident, "*", "altered", "damage 1")
     with pytest.raises(NotApproved, match="seal it first"):
         statements.lift(incident, SAM, "*", "go on")
+
+
+def test_a_database_that_is_away_keeps_no_door_closed(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = house.approved(house.suspect("mallory"))
+    monkeypatch.setenv(
+        "RUNBOOK_BREACH__ISOLATION_DSN", "host=127.0.0.1 port=1 user=nobody connect_timeout=1"
+    )
+    settings.cache_clear()
+    site = isolation_site.site_of(settings())
+    assert isolating.planned_state(site, journal.read(plan.incident)) == plan.observed
+    with breach.isolation_doors(plan.incident) as passages, pytest.raises(Transient):
+        breach.lock_accounts.fn(passages[ACCOUNTS], evidence_of(plan))
+
+
+def test_a_system_that_is_away_keeps_no_other_step_from_being_done(
+    house: House, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[str] = []
+
+    def away(*_: object) -> None:
+        done.append("tried")
+        raise Transient("the cluster is away")
+
+    plan = house.approved(house.suspect("mallory"))
+    monkeypatch.setattr(flow, "preserve", lambda *_: evidence_of(plan))
+    monkeypatch.setattr(flow, "stop", lambda _: 3)
+    monkeypatch.setattr(flow, "read_incident", journal.read)
+    monkeypatch.setattr(flow, "planned_steps", lambda _: [ACCOUNTS, SESSIONS])
+    monkeypatch.setattr(
+        flow, "ISOLATE", {ACCOUNTS: away, SESSIONS: lambda *_: done.append("ended")}
+    )
+    with pytest.raises(Transient, match="cluster is away"):
+        flow.isolate(plan.incident)
+    assert done == ["tried", "ended"]
 
 
 def test_unconfirmed_its_return_is_ordered_once_at_its_minute_whoever_ticks(house: House) -> None:
