@@ -47,14 +47,24 @@ def states(incident: Incident, regimes: Regimes, enabled: Sequence[str]) -> list
 def starts(
     incident: Incident, found: Sequence[Running | Waiting]
 ) -> Iterator[tuple[str, dict[str, Any]]]:
-    """(key, data) of each clock that the journal has not as it runs; stopped ones are over."""
+    """(key, data) of each clock that the journal has not as it runs; stopped ones are over.
+
+    The key has the place of the start that it replaces: a corrected decision that comes back to an
+    earlier due time is a start of its own. The caller holds the journal's lock.
+    """
+    newest = {
+        fact.data.get("clock"): fact.seq
+        for fact in incident.facts
+        if fact.kind is FactKind.CLOCK_STARTED
+    }
     for state in found:
         if not isinstance(state, Running) or state.clock.id in incident.clocks_stopped:
             continue
         due = state.due.isoformat()
         known: Mapping[str, Any] = incident.clocks.get(state.clock.id, {})
         if known.get("due") != due:
-            yield f"clock:{state.clock.id}:{due}", _start(state.clock, state.began, due)
+            key = f"clock:{state.clock.id}:{newest.get(state.clock.id, 'first')}:{due}"
+            yield key, _start(state.clock, state.began, due)
 
 
 def _start(clock: Clock, began: datetime, due: str) -> dict[str, Any]:

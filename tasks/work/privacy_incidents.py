@@ -1,7 +1,8 @@
 """What follows from a measured scope and a person's decision: clocks that run, drafts of notices.
 
-Everything is written under keys made of its content, so a run that is killed and begins again, or
-a second click, adds nothing.
+Everything is compared with the newest fact of its kind, under the journal's lock, so a run that is
+killed and begins again, or a second click, adds nothing, and what comes back to an earlier state is
+written again.
 """
 
 import hashlib
@@ -17,6 +18,7 @@ from tasks.domain.alertmanager import clean
 from tasks.domain.breach_clocks import starts, states
 from tasks.domain.breach_decision import decision_of, scope_of
 from tasks.domain.facts import Fact, FactKind
+from tasks.domain.incident import Incident
 from tasks.domain.metrics import onset
 from tasks.domain.notice_values import House, as_fact, drafts
 from tasks.domain.policy import DPO_CLOCK
@@ -50,8 +52,13 @@ def measure(configured: Settings, incident: str) -> Scope:
         "severity": None if severity is None else severity.as_json(),
         "summary": clean(f"{scope.words()}; {found}", _SUMMARY),
     }
-    same = {**data, "scope": {**scope.as_json(), "measured_at": ""}}
-    journal.append(incident, FactKind.PRIVACY_SCOPED, data, key=f"scope:{_digest(same)}")
+    with incidents.durably() as connection:
+        journal.lock(connection)
+        state = journal.read_without_alerts_in(connection, incident)
+        last = _newest(state, FactKind.PRIVACY_SCOPED)
+        if last is None or not _says_the_same(_undated(last.data), _undated(data)):
+            key = f"scope:{_place(last)}:{_digest(data)}"
+            journal.append_in(connection, incident, FactKind.PRIVACY_SCOPED, data, key=key)
     return scope
 
 
@@ -79,14 +86,50 @@ def settle_in(connection: Connection[TupleRow], incident: str) -> list[Fact]:
             for key, data in starts(state, found)
         ],
     )
-    facts = [as_fact(each) for each in drafts(state, found, house_of(ours), datetime.now(UTC))]
-    entries = [
-        Entry(
-            incident, FactKind.NOTICE_DRAFTED, data, key=f"notice:{data['clock']}:{_digest(data)}"
-        )
-        for data in facts
+    return [
+        _as_drafted(connection, state, as_fact(each))
+        for each in drafts(state, found, house_of(ours), datetime.now(UTC))
     ]
-    return [fact for fact, _ in journal.append_all_in(connection, entries)]
+
+
+def _as_drafted(
+    connection: Connection[TupleRow], state: Incident, data: Mapping[str, Any]
+) -> Fact:
+    """The notice as it stands: the newest one of its clock, or a new one that says otherwise."""
+    last = _newest(state, FactKind.NOTICE_DRAFTED, str(data["clock"]))
+    if last is not None and _says_the_same(last.data, data):
+        return last
+    key = f"notice:{data['clock']}:{_place(last)}:{_digest(data)}"
+    fact, _ = journal.append_in(connection, state.id, FactKind.NOTICE_DRAFTED, data, key=key)
+    return fact
+
+
+def _newest(state: Incident, kind: FactKind, clock: str = "") -> Fact | None:
+    return next(
+        (
+            fact
+            for fact in reversed(state.facts)
+            if fact.kind is kind and (not clock or fact.data.get("clock") == clock)
+        ),
+        None,
+    )
+
+
+def _place(replaced: Fact | None) -> str:
+    """Of the fact that a new one replaces, for its key."""
+    return "first" if replaced is None else str(replaced.seq)
+
+
+def _undated(data: Mapping[str, Any]) -> dict[str, Any]:
+    """What was measured, whenever it was."""
+    scope = data.get("scope")
+    undated = {**scope, "measured_at": ""} if isinstance(scope, Mapping) else scope
+    return {**data, "scope": undated}
+
+
+def _says_the_same(kept: Mapping[str, Any], data: Mapping[str, Any]) -> bool:
+    """As values: the journal may write a number or a tuple another way."""
+    return bool(json.loads(json.dumps(dict(kept))) == json.loads(json.dumps(dict(data))))
 
 
 def house_of(ours: PrivacyIncidentSettings) -> House:

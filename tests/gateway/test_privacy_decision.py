@@ -16,7 +16,7 @@ from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Stage
 from tasks.domain.privacy_scope import Part, Scope
 from tasks.settings import settings
-from tasks.work import incidents, journal, people, privacy_incidents
+from tasks.work import incidents, journal, people, privacy_incidents, privacy_scope
 from tests.gateway.browsers import Browser, Forms
 
 pytestmark = pytest.mark.components
@@ -87,6 +87,40 @@ def test_a_decision_moves_the_laws_clock_drafts_anew_and_stops_nothing(person: P
     assert (state.clocks_stopped, state.stage) == (set(), Stage.OPEN)
     privacy_incidents.settle(incident)  # a run that begins again adds nothing
     assert len(journal.read(incident).facts) == len(state.facts)
+
+
+def test_a_correction_back_to_an_earlier_time_moves_the_clock_and_its_notice_back(
+    person: People,
+) -> None:
+    incident, dora = scoped(), person("dora", "privacy-officer")
+    first = datetime.now(UTC) - timedelta(hours=60)
+    for aware in (first, first + timedelta(hours=30), first):
+        assert dora.post(path(incident), json=BODY | {"aware_at": aware.isoformat()}).is_success
+        due = (aware + timedelta(hours=72)).isoformat()
+        drafted = [
+            fact.data["due"]
+            for fact in facts(incident, FactKind.NOTICE_DRAFTED)
+            if fact.data["clock"] == "gdpr-33"
+        ]
+        assert (journal.read(incident).clocks["gdpr-33"]["due"], drafted[-1]) == (due, due)
+    many = len(journal.read(incident).facts)
+    assert [fact.data["due"] for fact in privacy_incidents.settle(incident)][0] == due
+    assert len(journal.read(incident).facts) == many
+
+
+@pytest.mark.usefixtures("database")
+def test_a_scope_that_is_measured_as_it_was_before_stands_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    incident, at = incidents.declare("Privacy: x", "privacy", "privacy_incident", by="rosa"), []
+    for rows in (7, 9, 9, 7):
+        part = Part("public.t", frozenset({Category.SIMPLE}), rows, 1, named_by={})
+        scope = Scope(None, datetime.now(UTC), (part,), 1)
+        monkeypatch.setattr(privacy_scope, "measured", lambda *_, scope=scope: scope)
+        privacy_incidents.measure(settings(), incident)
+        at.append(facts(incident, FactKind.PRIVACY_SCOPED)[-1].data["scope"]["rows"])
+    assert at == [7, 9, 9, 7]
+    assert len(facts(incident, FactKind.PRIVACY_SCOPED)) == 3  # the same again is no fact
 
 
 def test_a_low_score_and_an_unlikely_risk_close_nothing(person: People) -> None:
