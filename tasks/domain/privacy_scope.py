@@ -22,7 +22,8 @@ class Part:
     """One table, or the audit log. `rows` None: not measured, and `reason` says why.
 
     `at_least`: a bound of ours was reached, or lines could not be read. `named_by`: rows in which
-    a person is recognisable by this, where that was looked at.
+    a person is recognisable by this, where that was looked at; of an unmeasured part, what may
+    name somebody in it.
     """
 
     table: str
@@ -108,9 +109,12 @@ class Scope:
 
     @property
     def identifiers(self) -> frozenset[Identifier]:
-        """By what people are recognisable; where it was not looked at, by a code at least."""
+        """By what people are, or in an unmeasured part may be, recognisable; at least by a code."""
         seen = {
-            each for part in self.parts for each, count in (part.named_by or {}).items() if count
+            each
+            for part in self.parts
+            for each, count in (part.named_by or {}).items()
+            if count or part.rows is None
         }
         return frozenset(seen or {Identifier.ALIAS})
 

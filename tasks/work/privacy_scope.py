@@ -58,9 +58,18 @@ def measured(settings: Settings, onset: datetime | None) -> Scope:
 
 def _unmeasured(ours: PrivacyIncidentSettings) -> list[Part]:
     return [
-        Part(LOG, frozenset({degree_of(Category, ours.log.category)})),
+        _unmeasured_log(ours.log),
         *(Part(table.name, _categories(table)) for table in ours.tables),
     ]
+
+
+def _unmeasured_log(log: PersonalLog) -> Part:
+    """The worst that its lines may hold: nobody has looked that they do not."""
+    categories = {degree_of(Category, log.category)}
+    if log.sensitive:
+        categories.add(Category.SENSITIVE)
+    named_by = {identifier_of(each): 0 for each in log.named_by.values()}
+    return Part(LOG, frozenset(categories), named_by=named_by)
 
 
 def _table(
@@ -153,7 +162,7 @@ def _log(
     """
     lines = _Lines(ours.log, since, people)
     category = degree_of(Category, ours.log.category)
-    part = Part(LOG, frozenset({category}))
+    part = _unmeasured_log(ours.log)
     deadline, read, ended = time.monotonic() + ours.seconds, 0, True
     try:
         with personal_data.apart(connection, f"read {LOG}"):

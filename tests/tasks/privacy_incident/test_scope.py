@@ -7,7 +7,7 @@ import pytest
 
 from tasks.domain.enisa import Category, Identifier
 from tasks.domain.ledger import canonical_line
-from tasks.domain.privacy_scope import Part, Scope
+from tasks.domain.privacy_scope import Part, Scope, severity_of
 from tasks.settings import settings
 from tasks.work import privacy_scope
 from tasks.work.privacy_scope import LOG
@@ -158,8 +158,26 @@ def test_a_server_that_does_not_answer_leaves_everything_unknown_and_concerned(
     scope = measured()
     assert (scope.rows, scope.people) == (None, None)
     assert len(scope.unmeasured) == 3
-    assert scope.categories == {Category.BEHAVIOURAL, Category.SIMPLE}
+    assert scope.categories == {Category.BEHAVIOURAL, Category.SIMPLE, Category.SENSITIVE}
     assert "UNKNOWN records" in scope.words()
+
+
+def test_what_cannot_be_measured_scores_no_lower_than_the_same_when_it_is_read(
+    database: AuditDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = []
+    readable = measured()
+    database.run("REVOKE SELECT ON audit_records FROM audit_reader")
+    refused = measured()
+    monkeypatch.setenv("RUNBOOK_DATABASE__READER_DSN", "postgresql://audit_reader@127.0.0.1:1/x")
+    for scope in (readable, refused, measured()):
+        kept = Scope.from_json(json.loads(json.dumps(scope.as_json())))
+        severity = severity_of(kept, settings().privacy_incident.circumstances())
+        assert severity is not None
+        scores.append(severity.score)
+    assert part(refused, LOG).rows is None
+    assert scores[0] > 2.0
+    assert min(scores[1:]) >= scores[0]
 
 
 def test_a_hostile_name_of_a_person_and_a_table_stay_data(
