@@ -92,9 +92,7 @@ def settle_in(connection: Connection[TupleRow], incident: str) -> list[Fact]:
     ]
 
 
-def _as_drafted(
-    connection: Connection[TupleRow], state: Incident, data: Mapping[str, Any]
-) -> Fact:
+def _as_drafted(connection: Connection[TupleRow], state: Incident, data: Mapping[str, Any]) -> Fact:
     """The notice as it stands: the newest one of its clock, or a new one that says otherwise."""
     last = _newest(state, FactKind.NOTICE_DRAFTED, str(data["clock"]))
     if last is not None and _says_the_same(last.data, data):

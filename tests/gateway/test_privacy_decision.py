@@ -104,7 +104,7 @@ def test_a_correction_back_to_an_earlier_time_moves_the_clock_and_its_notice_bac
         ]
         assert (journal.read(incident).clocks["gdpr-33"]["due"], drafted[-1]) == (due, due)
     many = len(journal.read(incident).facts)
-    assert [fact.data["due"] for fact in privacy_incidents.settle(incident)][0] == due
+    assert due in [fact.data["due"] for fact in privacy_incidents.settle(incident)]
     assert len(journal.read(incident).facts) == many
 
 
