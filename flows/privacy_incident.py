@@ -24,7 +24,6 @@ def privacy_incident(incident_id: str) -> str:
     """The whole procedure for an incident that may concern personal data, whatever it began as."""
     incident = read_incident(incident_id)
     tell_dpo(incident)
-    wait_until_told()
     outcome = handle_privacy_incident(incident)
     wait_until_told()
     return outcome.summary
@@ -33,15 +32,16 @@ def privacy_incident(incident_id: str) -> str:
 def handle_privacy_incident(incident: Incident) -> Outcome:
     """GDPR/Privacy Violation Response. It never ends by itself: a person decides on the risk.
 
-    1. scope, 2. individuals, 3. DPO, who was told at once and now hears what was measured,
-    4. notifications, 5. containment.
+    Releases are refused first: measuring takes its time, and data leaves meanwhile. Then the text's
+    1. scope, 2. individuals, 3. DPO, who was told at once and now hears what was measured, and
+    4. notifications, whose measures name the refusal.
     """
+    contained = contain(incident.id)
     scope = assess_scope(incident.id)
     document_individuals(incident.id, scope)
     tell_dpo_the_scope(incident, scope)
     drafts = prepare_notifications(incident.id)
     show_notices(incident.id, drafts)
-    contained = contain(incident.id)
     return left_to_people(read_incident(incident.id), scope, len(drafts), contained)
 
 

@@ -43,6 +43,7 @@ def test_a_privacy_incident_is_measured_drafted_contained_and_never_closes_by_it
     drafts = {fact.data["clock"] for fact in responding.facts(name, FactKind.NOTICE_DRAFTED)}
     assert drafts == {"gdpr-33", "gdpr-34", "gdpr-33-5"}
     assert holding.RELEASES in {hold.scope for hold in state.held()}
+    assert_contained_before_it_was_measured(responding, name)
     assert release(responding.lab, "anon-nobody", 0.1) == LOCKED
     assert (state.stage, state.plan, state.mitigated_at) == (Stage.OPEN, None, None)
     assert_told_once(responding, name)
@@ -60,6 +61,18 @@ def test_a_privacy_incident_is_measured_drafted_contained_and_never_closes_by_it
     assert decision_of(state) is not None
     assert (state.stage, state.clocks_stopped) == (Stage.OPEN, set())
     refuse_names(responding, name, str(row[1]))
+
+
+def assert_contained_before_it_was_measured(responding: Responding, incident: str) -> None:
+    """Releases were refused first, and the notice to the authority says so."""
+    held = next(
+        fact
+        for fact in responding.facts(incident, FactKind.HOLD_SET)
+        if fact.data["scope"] == holding.RELEASES
+    )
+    assert held.seq < responding.facts(incident, FactKind.PRIVACY_SCOPED)[0].seq
+    notice = responding.facts(incident, FactKind.NOTICE_DRAFTED)[0]
+    assert f"changes of {holding.RELEASES} refused since" in json.dumps(notice.data)
 
 
 def assert_told_once(responding: Responding, incident: str) -> None:
