@@ -155,6 +155,8 @@ def report(gateway: Gateway, incident: str, directory: Path) -> int:
         target = directory / f"{incident}.{form}"
         target.write_bytes(content)
         click.echo(f"{target}  sha256 {digest}")
+    if "seal" not in digests:  # one that was fetched earlier is of another report
+        (directory / f"{incident}.seal").unlink(missing_ok=True)
     return GOOD
 
 

@@ -9,7 +9,7 @@ from deployments.exits import BAD, COULD_NOT_TELL, GOOD
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger import NoteSigner, NoteVerifier
 from tasks.domain.ledger.notes import MAX_NOTE_BYTES
-from tasks.domain.report_seal import FORMS, Verdict
+from tasks.domain.report_seal import Verdict, sealed_digests
 from tasks.domain.report_seal import verify as proven
 from tasks.domain.untrusted import visible
 from tasks.settings import settings
@@ -26,8 +26,11 @@ def verify(path: Path, keys: tuple[str, ...], json_file: Path | None) -> int:
         text = note.decode()
     except UnicodeDecodeError as error:
         raise BadInput(f"expected a signed note in {seal}, found no UTF-8") from error
-    forms = {form: seal.with_suffix(f".{form}") for form in FORMS}
-    files = {form: _read(file, _FORM_BYTES) for form, file in forms.items() if file.is_file()}
+    files = {
+        form: _read(file, _FORM_BYTES)
+        for form, digest in sealed_digests(text).items()
+        if (file := _beside(seal, form, digest)) is not None
+    }
     trusted = [NoteVerifier.parse(key) for key in keys] or _own_key()
     verdict = proven(text, files, trusted)
     _print(verdict)
@@ -46,6 +49,12 @@ def verify(path: Path, keys: tuple[str, ...], json_file: Path | None) -> int:
     if verdict.problems:
         return BAD
     return GOOD if verdict.signer else COULD_NOT_TELL
+
+
+def _beside(seal: Path, form: str, digest: str) -> Path | None:
+    """The form by the seal's own name, or as a kept version by its digest."""
+    named = (seal.with_suffix(f".{form}"), seal.parent / f"{digest}.{form}")
+    return next((file for file in named if file.is_file()), None)
 
 
 def _seal_of(path: Path) -> Path:

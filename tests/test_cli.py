@@ -1,5 +1,6 @@
 """The command's exits: 0 good, 1 bad, 2 could not tell, and one line instead of a traceback."""
 
+import hashlib
 import json
 import os
 import socket
@@ -438,6 +439,26 @@ def test_a_report_with_other_bytes_than_the_journal_names_is_not_kept(
         ended = command("report", INCIDENT, *gateway, "--to", kept)
     could_not_tell(ended, "expected a report with SHA-256")
     assert list(kept.iterdir()) == []
+
+
+def test_a_report_without_a_seal_leaves_no_seal_of_an_older_one(
+    command: Command, token_file: Path, tmp_path: Path
+) -> None:
+    page = b"<p>a report</p>"
+    named = {form: {"sha256": hashlib.sha256(page).hexdigest()} for form in ("html", "pdf")}
+    state: dict[str, Any] = {"report": named, "stage": "closed"}
+    waiting = iter([json.dumps(state).encode(), page, page])
+
+    def answer(connection: socket.socket) -> None:
+        connection.sendall(loopback.http(200, next(waiting)))
+
+    kept = tmp_path / "kept"
+    kept.mkdir()
+    (kept / f"{INCIDENT}.seal").write_text("of an older report")
+    with answering(answer) as port:
+        gateway = ("--gateway", f"http://127.0.0.1:{port}", "--token-file", token_file)
+        command("report", INCIDENT, *gateway, "--to", kept)
+    assert {file.suffix for file in kept.iterdir()} == {".html", ".pdf"}
 
 
 # doctor, demo, and what is no verb

@@ -89,13 +89,22 @@ class Verdict:
     problems: tuple[str, ...]
 
 
+def sealed_digests(note: str) -> Mapping[str, str]:
+    """Hex SHA-256 by form, as the note says and nobody has proven. Raises BadInput for no seal."""
+    return _seal_in(note).digests
+
+
+def _seal_in(note: str) -> ReportSeal:
+    try:
+        return ReportSeal.read(note_text(note))
+    except NoteError as error:
+        raise BadInput(f"expected the signed note of a report, found none: {error}") from error
+
+
 def verify(note: str, files: Mapping[str, bytes], trusted: Iterable[NoteVerifier]) -> Verdict:
     """Compare files (bytes by form) with their seal. Raises BadInput when the note is no seal."""
     keys = list(trusted)
-    try:
-        seal = ReportSeal.read(note_text(note))
-    except NoteError as error:
-        raise BadInput(f"expected the signed note of a report, found none: {error}") from error
+    seal = _seal_in(note)
     problems: list[str] = []
     signers: list[str] = []
     try:

@@ -101,7 +101,9 @@ def write_report(
     for path, digest in zip(paths, digests, strict=True):
         _keep(path, digest)
     seal, note, sealed = None, "", ""
-    if signer is not None:
+    if signer is None:  # an older report's seal would call this one forged; its version stays
+        (folder / "report.seal").unlink(missing_ok=True)
+    else:
         by_form = dict(zip(FORMS, digests, strict=True))
         extent = report.journal
         note = ReportSeal(incident.id, by_form, extent.count, extent.digest).signed(signer)

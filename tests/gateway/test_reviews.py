@@ -309,6 +309,10 @@ def test_the_written_report_is_signed_journaled_fetched_and_proven_offline(
     write_report.fn(incident)
     earlier = httpx.get(f"{gateway}/reports/{incident}/{fact.data['html']['sha256']}.html")
     assert earlier.status_code == 200, "what was reported stays what it was"
+    versions = settings().responder.reports / incident / "versions"
+    kept = verify(versions / f"{fact.data['seal']['sha256']}.seal", "--json", written)
+    assert kept.exit_code == 0, kept.output
+    assert json.loads(written.read_text())["proven"] == ["html", "pdf", "json"]
     page = out / f"{incident}.html"
     page.write_bytes(page.read_bytes().replace(b"a switch", b"a stitch"))
     broken = verify(out, "--key", vkey)

@@ -240,6 +240,15 @@ def test_a_version_stays_by_its_digest_when_a_later_one_takes_its_name(tmp_path:
     assert first.note.startswith("rlhf-audit-runbook/report-seal/1\n")
 
 
+def test_a_report_without_a_key_leaves_no_older_seal_beside_it(tmp_path: Path) -> None:
+    first = write_report(full_incident(), tmp_path, NOW, SIGNER)
+    second = write_report(full_incident(approver="Ada Lovelace"), tmp_path, NOW)
+    folder = tmp_path / INCIDENT
+    assert second.seal_path is None
+    assert not (folder / "report.seal").exists()
+    assert (folder / version_name(first.seal_sha256, "seal")).read_text() == first.note
+
+
 def test_second_report_replaces_the_first_one_whole(tmp_path: Path) -> None:
     write_report(long_incident(300), tmp_path, NOW)
     written = write_report(full_incident(), tmp_path, NOW)
