@@ -5,14 +5,14 @@ from datetime import UTC, datetime
 from prefect import task
 
 from tasks.domain.contacts import known
-from tasks.domain.escalation import Due, due_steps
+from tasks.domain.escalation import Due
 from tasks.retries import NOTIFY, is_last_try
-from tasks.work import escalating, incident_channel, journal
+from tasks.work import escalating, incident_channel
 
 
 def due_escalations(incident: str, now: datetime) -> tuple[Due, ...]:
-    """Steps that are due and not yet recorded."""
-    return due_steps(journal.read(incident), now)
+    """Steps that are due, or were ordered, and not yet recorded."""
+    return escalating.due_now(incident, now)
 
 
 @task(name="Escalate", tags={"runbook:escalation.matrix"}, **NOTIFY)

@@ -26,6 +26,7 @@ from tasks.domain.isolation_state import is_due, isolation_of
 from tasks.domain.resolution import is_quiet, what_keeps_open
 from tasks.domain.severity import Severity
 from tasks.work import heartbeats, incidents, journal, resolution, responder
+from tasks.work.escalating import order_key
 from tasks.work.judging_isolation import return_order
 
 log = logging.getLogger("gateway.ticker")
@@ -154,7 +155,7 @@ class _Watched:
     def escalate(self, now: datetime) -> None:
         """Order the steps that are due."""
         for due in self.steps:
-            key = f"escalate:{self.incident.id}:{due.step}"
+            key = order_key(self.incident.id, due.step)
             if due.due_at > now or key in self.ordered:
                 continue
             priority = (self.incident.severity or Severity.P2).rank

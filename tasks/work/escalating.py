@@ -4,14 +4,45 @@ from datetime import datetime
 
 from tasks.domain.clock_alarms import AGAIN, DPO_MOMENT
 from tasks.domain.contacts import known
-from tasks.domain.escalation import Due
+from tasks.domain.escalation import Due, pending_steps
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Incident
 from tasks.domain.pages import PAGE_ACKNOWLEDGED, PAGE_RESOLVED, PAGER
 from tasks.domain.status_drafts import STATUS_PAGE
-from tasks.work import journal, paging, reaching, reports, status_page, telling
+from tasks.work import (
+    incidents,
+    journal,
+    paging,
+    reaching,
+    reports,
+    responder,
+    status_page,
+    telling,
+)
 
 _ENDED = "closed"
+_ORDERED = "SELECT key FROM dispatches WHERE incident = %s AND deployment = %s"
+
+
+def order_key(incident: str, step: str) -> str:
+    """Names the order of a step: it is given once, whoever gives it."""
+    return f"escalate:{incident}:{step}"
+
+
+def due_now(incident: str, now: datetime) -> tuple[Due, ...]:
+    """Steps that are due and not yet recorded.
+
+    One that was ordered was due by the clock of whoever ordered it: ours, which may be behind, must
+    not lose it, for it is not ordered a second time.
+    """
+    with responder.connection() as connection:
+        rows = connection.execute(_ORDERED, (incident, incidents.ESCALATION)).fetchall()
+    ordered = {key for (key,) in rows}
+    return tuple(
+        step
+        for step in pending_steps(journal.read(incident))
+        if step.due_at <= now or order_key(incident, step.step) in ordered
+    )
 
 
 def take(incident: str, due: Due, now: datetime, *, last_try: bool) -> None:

@@ -82,3 +82,17 @@ def test_in_48_hours_with_restarts_every_step_is_taken_once_and_at_its_minute(
     heard = [text.split()[0] for text in chat.texts(channel)]
     assert len(heard) == len(expected)
     assert datetime.now(UTC) < opened_at + timedelta(minutes=5)  # no step was due in our own time
+
+
+def test_a_step_that_was_ordered_is_taken_though_the_runs_clock_is_behind(chat: Chat) -> None:
+    assert chat.url
+    incident = incidents.declare("t", "api", "triage", "anna", starts_run=False)
+    journal.append(incident, FactKind.SEVERITY_ASSIGNED, {"severity": "P2"})
+    opened_at = journal.read(incident).opened_at
+    assert opened_at is not None
+    due_at = opened_at + timedelta(minutes=240)
+    assert escalating.due_now(incident, due_at - SECOND) == ()
+    Ticker().tick(due_at)
+    (step,) = escalating.due_now(incident, due_at - 30 * SECOND)
+    escalating.take(incident, step, due_at - 30 * SECOND, last_try=True)
+    assert escalating.due_now(incident, due_at + 30 * SECOND) == ()
