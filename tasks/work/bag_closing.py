@@ -31,8 +31,8 @@ from tasks.domain.collection import (
 )
 from tasks.domain.custody import Action
 from tasks.domain.errors import BadInput, NotProven
-from tasks.domain.ledger import NoteSigner
-from tasks.domain.ledger.notes import MAX_NOTE_BYTES, note_text
+from tasks.domain.ledger import NoteError, NoteSigner, NoteVerifier
+from tasks.domain.ledger.notes import MAX_NOTE_BYTES, open_note
 from tasks.domain.untrusted import visible
 from tasks.work.bag_state import SMALL_BYTES, BagPlace
 from tasks.work.evidence import Item
@@ -57,15 +57,27 @@ class ClosedBag:
     items: tuple[Item, ...]
 
 
-def closed_bag(place: BagPlace, store: ObjectStore, bucket: str) -> ClosedBag | None:
-    """The bag, if an earlier attempt has closed it. NotProven when it no longer stands."""
+def closed_bag(
+    place: BagPlace, store: ObjectStore, bucket: str, key: NoteVerifier
+) -> ClosedBag | None:
+    """The bag, if an earlier attempt has closed it: signed under our `key`, of this incident.
+
+    NotProven when it is signed by anybody else, or no longer stands.
+    """
     try:
         note = store.get(bucket, place.root + NOTE, MAX_NOTE_BYTES)
     except NotFound:
         return None
     data = store.get(bucket, place.root + COLLECTION, SMALL_BYTES)
     try:
-        seal = BagSeal.read(note_text(note.decode()))
+        seal = BagSeal.read(open_note(note.decode(), [key]))
+        _check_seal(seal, place, store, bucket)
+    except (NoteError, UnicodeDecodeError) as error:
+        raise NotProven(
+            f"expected s3://{bucket}/{place.root} to be closed by us, found {error}: somebody "
+            "wrote there; keep it, look, and tell security"
+        ) from error
+    try:
         collected, skipped = read_collection(loads(data))
     except (ValueError, BadInput) as error:
         raise Malformed(f"s3://{bucket}/{place.root}: expected our bag, found {error}") from error
@@ -76,6 +88,23 @@ def closed_bag(place: BagPlace, store: ObjectStore, bucket: str) -> ClosedBag | 
         items = tuple(pool.map(look, *zip(*(known | proofs).items(), strict=True)))
     encrypted = all(each.encrypted for each in collected)
     return ClosedBag(place.root, seal, len(collected), skipped, encrypted, items)
+
+
+def _check_seal(seal: BagSeal, place: BagPlace, store: ObjectStore, bucket: str) -> None:
+    """The seal is of this bag, and of the manifests that lie there. Raises NotProven."""
+    there = {
+        bagit.MANIFEST: seal.manifest,
+        bagit.TAG_MANIFEST: seal.tag_manifest,
+    }
+    is_ours = (seal.incident, seal.bag) == (place.incident, place.name) and all(
+        _sha256(store.get(bucket, place.root + path, bagit.MOST_BYTES)) == digest
+        for path, digest in there.items()
+    )
+    if not is_ours:
+        raise NotProven(
+            f"expected s3://{bucket}/{place.root} as it was signed, found another bag's seal or "
+            "other manifests: list the versions, and tell security"
+        )
 
 
 def close_bag(
@@ -129,7 +158,7 @@ def close_bag(
         key=signer.verifier.encoded,
     )
     bag.put(root + NOTE, seal.signed(signer).encode())
-    closed = closed_bag(bag.place, bag.store, bag.bucket)
+    closed = closed_bag(bag.place, bag.store, bag.bucket, signer.verifier)
     if closed is None:
         raise NotProven(f"expected the bag {root} that was just closed, found none")
     return closed

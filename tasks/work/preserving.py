@@ -58,8 +58,6 @@ def preserve_volatile(known: Settings, place: BagPlace, onset: datetime) -> list
     store = ObjectStore(known.store)
     try:
         with alone(_lock(place), wait_seconds=_WAIT_SECONDS):
-            if closed_bag(place, store, known.store.evidence_bucket) is not None:
-                return []
             bag = OpenBag(place, store, known.store, known.evidence.item_bytes)
             wanted = _wanted(known, place.incident, store, onset)
             urgent = [each for each in wanted if each.part.volatility is Volatility.CONNECTIONS]
@@ -85,7 +83,7 @@ def preserve_everything(
     store = ObjectStore(known.store)
     try:
         with alone(_lock(place), wait_seconds=_WAIT_SECONDS):
-            earlier = closed_bag(place, store, known.store.evidence_bucket)
+            earlier = closed_bag(place, store, known.store.evidence_bucket, signer.verifier)
             if earlier is not None:
                 return earlier
             begun = datetime.now(UTC)

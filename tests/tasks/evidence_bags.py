@@ -72,7 +72,7 @@ def sealed(
     where: BagPlace, store: ObjectStore, stored: StoreSettings, wanted: Sequence[Wanted] = USUAL
 ) -> ClosedBag:
     """As `preserving` does it, with parts of our own."""
-    found = closed_bag(where, store, BUCKET)
+    found = closed_bag(where, store, BUCKET, SIGNER.verifier)
     if found is not None:
         return found
     bag = OpenBag(where, store, stored, LIMIT)

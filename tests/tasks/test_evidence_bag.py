@@ -397,7 +397,7 @@ def test_a_bag_in_an_unlocked_bucket_is_none(store: ObjectStore, stored: StoreSe
     store.put(BUCKET, key, store.get(BUCKET, other.root + COLLECTION))
     store.put(BUCKET, where.root + NOTE, store.get(BUCKET, other.root + NOTE))
     with pytest.raises((NotProven, NotFound)):
-        closed_bag(where, store, BUCKET)
+        closed_bag(where, store, BUCKET, SIGNER.verifier)
 
 
 def test_a_link_in_a_copied_bag_is_not_followed(copied: dict[str, bytes], tmp_path: Path) -> None:
@@ -423,3 +423,14 @@ def test_a_stream_of_pieces_reads_as_their_sum(pieces: list[bytes], size: int) -
     with opened_of(wanted) as stream:
         found = b"".join(iter(lambda: stream.read(size), b""))
     assert found == b"".join(pieces)
+
+
+def test_a_bag_that_somebody_else_has_signed_is_not_taken_for_ours(
+    store: ObjectStore, stored: StoreSettings
+) -> None:
+    where = place()
+    sealed(where, store, stored)
+    stranger = NoteSigner.from_seed("responder.lab", b"x" * 32)
+    with pytest.raises(NotProven, match="tell security"):
+        closed_bag(where, store, BUCKET, stranger.verifier)
+    assert closed_bag(where, store, BUCKET, SIGNER.verifier) is not None
