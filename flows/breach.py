@@ -36,8 +36,7 @@ from tasks.domain.breach_findings import Listed, public
 from tasks.domain.causes import Cause, Confidence
 from tasks.domain.errors import PlanStale, RunbookError
 from tasks.domain.incident import Incident
-from tasks.domain.isolation import ACCOUNTS, NETWORK, SESSIONS
-from tasks.domain.isolation_plan import CAUSE
+from tasks.domain.isolation import ACCOUNTS, CAUSE, NETWORK, SESSIONS
 from tasks.domain.isolation_state import PROCEDURE, Isolation, Word, is_due, isolation_of
 from tasks.domain.ledger import Status
 from tasks.domain.mending import Effect, was_verified

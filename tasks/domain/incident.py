@@ -17,6 +17,7 @@ from tasks.domain.errors import BadInput
 from tasks.domain.facts import RUNBOOK, Fact, FactKind
 from tasks.domain.holds import Glass, Hold, broken_glass, standing_holds
 from tasks.domain.plan import Plan
+from tasks.domain.proofs import is_holding
 from tasks.domain.recovery_target import Target
 from tasks.domain.rollback_wish import RollbackWish
 from tasks.domain.routes import Remedy
@@ -285,7 +286,7 @@ def _decided(state: Incident, fact: Fact) -> None:
 
 def _verified(state: Incident, fact: Fact) -> None:
     state.proof = fact.data
-    if fact.data.get("holds") is True:
+    if fact.data.get("holds") is True and not is_holding(fact):
         state.mitigated_at = fact.at
 
 

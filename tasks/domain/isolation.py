@@ -11,6 +11,9 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+CAUSE = "suspected-breach"
+"""Code of the cause for which a breach's scope is held, and for which we isolate."""
+
 NETWORK = "breach.isolate.network"
 ACCOUNTS = "breach.isolate.accounts"
 SESSIONS = "breach.isolate.sessions"

@@ -13,6 +13,7 @@ from tasks.domain.breach_findings import MOST_SUSPECTS, address_in
 from tasks.domain.errors import BadInput, PlanStale
 from tasks.domain.isolation import (
     ACCOUNTS,
+    CAUSE,
     NETWORK,
     POLICY_NAME,
     RETURN,
@@ -27,7 +28,6 @@ from tasks.domain.plan import NOTHING, Plan, PlanStep
 from tasks.domain.preserved import Preserved
 from tasks.domain.untrusted import visible
 
-CAUSE = "suspected-breach"
 NETWORK_TARGET = f"networkpolicy/{POLICY_NAME}"
 
 _SHOWN = 10

@@ -7,7 +7,7 @@ the trouble is kept small and not gone.
 from collections.abc import Iterable
 
 from tasks.domain.facts import Fact, FactKind
-from tasks.domain.isolation_plan import CAUSE
+from tasks.domain.isolation import CAUSE
 
 IN_SERVICE = "the log in service"
 SEALED = "the sealed log"
@@ -29,9 +29,14 @@ def log_proof(facts: Iterable[Fact]) -> Fact | None:
     return found[-1] if found else None
 
 
+def is_holding(fact: Fact) -> bool:
+    """Whether it speaks of what keeps the trouble small, and mends nothing."""
+    return fact.data.get("what") in _HOLDING
+
+
 def mending_proof(facts: Iterable[Fact]) -> Fact | None:
     """The last proof or look that says whether the trouble is over."""
-    found = [fact for fact in _verified(facts) if fact.data.get("what") not in _HOLDING]
+    found = [fact for fact in _verified(facts) if not is_holding(fact)]
     return found[-1] if found else None
 
 

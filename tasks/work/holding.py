@@ -25,7 +25,7 @@ from tasks.domain.holds import (
     is_within,
 )
 from tasks.domain.incident import Incident
-from tasks.domain.isolation_plan import CAUSE
+from tasks.domain.isolation import CAUSE
 from tasks.domain.names import is_same_person
 from tasks.domain.roles import Act, may
 from tasks.domain.routes import TRIAGE

@@ -13,8 +13,8 @@ from tasks.domain.alertmanager import clean
 from tasks.domain.breach_findings import Suspects
 from tasks.domain.errors import BadInput
 from tasks.domain.incident import Incident
-from tasks.domain.isolation import POLICY_NAME, Decision
-from tasks.domain.isolation_plan import CAUSE, CutOff, Isolating, Suspect
+from tasks.domain.isolation import CAUSE, POLICY_NAME, Decision
+from tasks.domain.isolation_plan import CutOff, Isolating, Suspect
 from tasks.domain.mending import Effect
 from tasks.work import network_isolation, role_isolation
 from tasks.work.isolation_site import Fence, Site

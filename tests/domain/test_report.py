@@ -11,7 +11,7 @@ import pytest
 
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident, fold
-from tasks.domain.isolation_plan import CAUSE
+from tasks.domain.isolation import CAUSE
 from tasks.domain.journaled import UNKNOWN
 from tasks.domain.ledger.verdicts import Code, Finding, Status, Verdict
 from tasks.domain.metrics import duration

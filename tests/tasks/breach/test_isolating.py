@@ -17,8 +17,8 @@ from tasks.clients.errors import Transient
 from tasks.domain.breach_findings import Suspects
 from tasks.domain.errors import BadInput, Held, NotApproved, NotPermitted, NotProven, PlanStale
 from tasks.domain.facts import FactKind
-from tasks.domain.isolation import ACCOUNTS, RETURN, SESSIONS, Lock
-from tasks.domain.isolation_plan import CAUSE, Isolating
+from tasks.domain.isolation import ACCOUNTS, CAUSE, RETURN, SESSIONS, Lock
+from tasks.domain.isolation_plan import Isolating
 from tasks.domain.isolation_state import Word, is_due, isolation_of
 from tasks.domain.plan import Plan
 from tasks.domain.preserved import Preserved
