@@ -331,3 +331,19 @@ def test_without_a_key_the_report_is_written_and_says_that_it_is_not_signed(
     (fact,) = facts(incident, FactKind.REPORTED)
     assert (fact.data["note"], fact.data["seal"]["sha256"]) == ("", "")
     assert "SIGNING_KEY_FILE" in fact.data["unsigned"]
+
+
+def test_lines_that_a_browser_sends_are_recorded_as_they_were_written(log_in: LogIn) -> None:
+    incident = closed()
+    page, rosa = f"/i/{incident}", log_in("rosa", "responder")
+    long = "x" * 90 + "\r\n"  # 22 of them are 2,002 characters with LF alone
+    fields = {"kind": "detect", "owner": "rosa", "due": SOON.isoformat(), "text": "a\r\nb"}
+    made = rosa.send(page, f"{page}/action", **fields, verification=long * 21)
+    assert made.status_code == 303
+    too_long = rosa.send(page, f"{page}/action", **fields, verification=long * 22)
+    assert too_long.status_code == 422
+    (item,) = [fact.data for fact in journal.read(incident).facts if "verification" in fact.data]
+    assert item["action"] == "a\nb"
+    assert item["verification"] == ("x" * 90 + "\n") * 20 + "x" * 90
+    assert rosa.send(page, f"{page}/note", text="one\r\ntwo").status_code == 303
+    assert "one\ntwo" in str(journal.read(incident).facts[-1].data["text"])

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Form
 from fastapi.responses import RedirectResponse, Response
+from pydantic import BeforeValidator
 
 from deployments.gateway.pages.look import HEADERS
 from deployments.gateway.pages.page_route import PageRoute
@@ -39,7 +40,14 @@ router = APIRouter(route_class=PageRoute)
 
 _TEXT_LIMIT = 2000
 _SEE_OTHER = 303
-Text = Annotated[str, Form(max_length=_TEXT_LIMIT)]
+
+
+def _lines(text: object) -> object:
+    """With the line ends of a text: browsers send CR LF, and count each as one character."""
+    return text.replace("\r\n", "\n").replace("\r", "\n") if isinstance(text, str) else text
+
+
+Text = Annotated[str, BeforeValidator(_lines), Form(max_length=_TEXT_LIMIT)]
 Word = Annotated[str, Form(max_length=200)]
 Hours = Annotated[int, Form(ge=1, le=168)]
 PlanHash = Annotated[str, Form(pattern=r"^[0-9a-f]{64}$")]

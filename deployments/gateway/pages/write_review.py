@@ -33,7 +33,7 @@ def answer(
     text: Text = "",
 ) -> Response:
     """An answer to what the report asks, over the version that the person has read."""
-    reviewing.answer(incident, person, question, _lines(text), version=version)
+    reviewing.answer(incident, person, question, text, version=version)
     return back(incident, "answered")
 
 
@@ -48,7 +48,7 @@ def add_action(
     verification: Text = "",
 ) -> Response:
     """Another action item."""
-    reviewing.add_action(incident, person, _lines(text), kind, owner, _day(due), verification)
+    reviewing.add_action(incident, person, text, kind, owner, _day(due), verification)
     return back(incident, "action")
 
 
@@ -64,8 +64,7 @@ def change_action(
     verification: Text = "",
 ) -> Response:
     """An item, put anew."""
-    words = _lines(text)
-    reviewing.change_action(incident, person, item, words, kind, owner, _day(due), verification)
+    reviewing.change_action(incident, person, item, text, kind, owner, _day(due), verification)
     return back(incident, "action")
 
 
@@ -111,8 +110,3 @@ def _day(text: str) -> date:
         return date.fromisoformat(text.strip())
     except ValueError as error:
         raise BadInput(f"expected a day such as 2026-12-01, found {text[:40]!a}") from error
-
-
-def _lines(text: str) -> str:
-    """Forms end lines with CR LF; a CR alone would be kept as a mark."""
-    return text.replace("\r\n", "\n").replace("\r", "\n")
