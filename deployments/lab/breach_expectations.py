@@ -4,6 +4,7 @@ import psycopg
 
 from deployments.lab.cluster_expectations import names_the_cause
 from deployments.lab.expectations import Check, Situation
+from deployments.lab.kubernetes.manifests import API
 from deployments.lab.patient import DATABASE
 from deployments.lab.whereabouts import places_of_canaries
 from tasks.clients.object_store import ObjectStore
@@ -175,6 +176,8 @@ def _cut_off(now: Situation) -> Check:
         for each in policies
         if each["metadata"]["name"] == POLICY_NAME
         and each["metadata"]["labels"].get(INCIDENT_LABEL) == now.incident.id
+        and each["spec"]["podSelector"] == {"matchLabels": {"app": API}}
+        and set(each["spec"]["policyTypes"]) == {"Ingress", "Egress"}
     ]
     return Check("a NetworkPolicy of this incident cuts the API's pods off", len(ours) == 1)
 

@@ -62,11 +62,13 @@ def data_exfiltration(lab: Parts) -> Damage:
 def insider_tampering(lab: Parts) -> Damage:
     """Somebody of the house, refused by the API, rewrites records with borrowed rights."""
     _deny(lab, "dba", EXTRACTOR)
+    culprits, _ = misbehaving(lab, "exfiltration", "dba")
     done = tampered_records(lab)
     return replace(
         done,
         said=f"{done.said} by whoever uses the role dba",
         cause=_CAUSE,
+        culprits=culprits,
         account="dba",
         address=EXTRACTOR,
     )

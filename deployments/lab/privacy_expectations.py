@@ -1,5 +1,6 @@
 """What must be true after the privacy engine went wrong: nothing is released, nothing forgotten."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 from deployments.lab.cluster_expectations import names_the_cause
@@ -11,11 +12,13 @@ from deployments.lab.privacy_faults import EPSILON, RELEASES, release
 from deployments.lab.whereabouts import places_of_canaries
 from tasks.domain.facts import FactKind
 from tasks.domain.incident import Stage
+from tasks.domain.journaled import moment
 from tasks.domain.notices import Filled
-from tasks.domain.policy import DPO_CLOCK
+from tasks.domain.policy import DPO_CLOCK, DPO_LIMIT
 from tasks.domain.proofs import HALTED
 from tasks.work.holding import RELEASES as RELEASE_TARGET
 
+_SLACK = timedelta(seconds=5)
 _SPENT = "SELECT coalesce(sum(epsilon_used), 0) FROM privacy_budgets"
 _RELEASED = (
     "SELECT coalesce(sum((event_data ->> 'epsilon_spent')::numeric), 0) FROM audit_events"
@@ -84,7 +87,7 @@ def of_annotator_exposed(now: Situation) -> list[Check]:
         ),
         Check(
             "the DPO's hour runs from the alert",
-            DPO_CLOCK in now.incident.clocks and DPO_CLOCK not in now.incident.clocks_stopped,
+            _is_within_the_hour(now) and DPO_CLOCK not in now.incident.clocks_stopped,
         ),
         Check(
             "notices are drafted, and every field is filled, UNKNOWN or N/A with a reason",
@@ -99,6 +102,12 @@ def of_annotator_exposed(now: Situation) -> list[Check]:
         ),
         Check("no canary is found in what we keep", not canaries, ", ".join(canaries[:5])),
     ]
+
+
+def _is_within_the_hour(now: Situation) -> bool:
+    due = moment(now.incident.clocks.get(DPO_CLOCK, {}).get("due"))
+    told = next(fact.at for fact in now.incident.facts if fact.kind is FactKind.ALERT_RECEIVED)
+    return due is not None and abs(due - told - DPO_LIMIT) < _SLACK
 
 
 def _refused(now: Situation) -> list[Check]:

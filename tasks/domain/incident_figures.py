@@ -17,6 +17,7 @@ from tasks.domain.drills import DrillResult, Ending
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import fold
 from tasks.domain.metrics import duration, measure
+from tasks.domain.report_changes import is_simulated
 from tasks.domain.untrusted import visible
 
 if TYPE_CHECKING:
@@ -131,12 +132,18 @@ def _figures(facts: Sequence[Fact]) -> IncidentFigures | None:
         component=state.component,
         severity=state.severity.value if state.severity else "",
         outcome=state.outcome,
-        simulated=any(fact.data.get("simulated") is True for fact in facts),
+        simulated=any(_is_simulated(fact) for fact in facts),
         ttd=measured[_KEYS[Measured.TTD]],
         tta=measured[_KEYS[Measured.TTA]],
         ttr=measured[_KEYS[Measured.TTR]],
         closed=measured[_KEYS[Measured.CLOSED]],
     )
+
+
+def _is_simulated(fact: Fact) -> bool:
+    """An exercise says that it is one, and so does whoever decides in the place of a person."""
+    decided = fact.kind is FactKind.PLAN_DECIDED and is_simulated(fact)
+    return decided or fact.data.get("simulated") is True
 
 
 def summary(incidents: Sequence[IncidentFigures], drills: Sequence[DrillResult] = ()) -> list[Row]:

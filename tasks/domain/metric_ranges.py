@@ -12,7 +12,7 @@ from typing import Any
 
 from tasks.domain.facts import Fact, FactKind
 from tasks.domain.incident import Incident
-from tasks.domain.journaled import items, mapping, text
+from tasks.domain.journaled import items, mapping, moment, text
 from tasks.domain.metrics import beginning, onset
 
 MOST_POINTS = 180
@@ -148,8 +148,20 @@ def _point(pair: object) -> tuple[float, float] | None:
     return (at, round(value, _PRECISION)) if math.isfinite(value) else None
 
 
-def is_kept(incident: Incident) -> bool:
-    """Whether a fact has ranges already."""
-    return any(
-        fact.kind is FactKind.RANGES_KEPT and fact.data.get("ranges") for fact in incident.facts
-    )
+def is_kept(incident: Incident, now: datetime) -> bool:
+    """Whether a fact has ranges as long as they can be had by now.
+
+    What was kept at the closing lacks the ten minutes after it: they are asked for once more, with
+    a report that is written later. What an open incident has kept ends too early once it is closed.
+    """
+    ends = [
+        end
+        for fact in incident.facts
+        if fact.kind is FactKind.RANGES_KEPT and fact.data.get("ranges")
+        for end in [moment(fact.data.get("end"))]
+        if end is not None
+    ]
+    if not ends or incident.closed_at is None:
+        return bool(ends)
+    until = incident.closed_at + _AFTER
+    return max(ends) >= (until if now >= until else incident.closed_at)

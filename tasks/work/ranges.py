@@ -14,12 +14,12 @@ _LEAST_WINDOW = 2.5  # steps of a range: a rate needs two samples in every windo
 
 
 def keep(metrics: MetricsSettings, incident: str, now: datetime) -> None:
-    """Once; a Prometheus that does not answer is noted, and asked again with the next report."""
+    """Once for each end; a Prometheus that does not answer is noted, and asked by the next report."""
     if not metrics.prometheus_url:
         return
     state = journal.read(incident)
     span = span_of(state, now)
-    if span is None or is_kept(state):
+    if span is None or is_kept(state, now):
         return
     window = max(60, round(_LEAST_WINDOW * span.step))
     asked = questions(
@@ -32,7 +32,8 @@ def keep(metrics: MetricsSettings, incident: str, now: datetime) -> None:
         journal.append(incident, FactKind.NOTE, {"text": why}, key="ranges:none")
         return
     if any(each["points"] for each in found):
-        journal.append(incident, FactKind.RANGES_KEPT, fact_of(span, found), key="ranges")
+        key = f"ranges:{span.end.isoformat()}"
+        journal.append(incident, FactKind.RANGES_KEPT, fact_of(span, found), key=key)
         return
     why = "no error rate and latency is kept: Prometheus has no such series of that time"
     journal.append(incident, FactKind.NOTE, {"text": why}, key="ranges:none")

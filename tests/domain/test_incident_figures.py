@@ -142,3 +142,12 @@ def test_pandas_is_loaded_only_by_who_wants_the_summary() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_an_incident_that_a_simulated_person_has_decided_is_an_exercise() -> None:
+    journal = JournalBuilder()
+    journal.add(0, FactKind.OPENED, {"title": "t", "component": "api", "procedure": "triage"})
+    decided = {"hash": "h", "decision": "approved", "role": "approver"}
+    journal.add(1, FactKind.PLAN_DECIDED, decided, "demo approver (simulated)")
+    (found,) = figures_of(journal.facts)
+    assert found.simulated

@@ -1,13 +1,14 @@
 """Ranges of metrics in the report: what is asked, what is kept of an answer, and the plot of it."""
 
 import math
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from xml.etree import ElementTree as ET
 
 import pytest
 
 from tasks.domain.facts import FactKind
+from tasks.domain.incident import Incident
 from tasks.domain.metric_ranges import (
     MOST_POINTS,
     Asked,
@@ -30,6 +31,10 @@ ERRORS = Asked("errors", "Share of requests that fail", "share", "x")
 def series(*values: tuple[float, object]) -> list[dict[str, Any]]:
     began = ALERT_AT.timestamp()
     return [{"metric": {}, "values": [[began + at, str(value)] for at, value in values]}]
+
+
+def at(seconds: float) -> datetime:
+    return ALERT_AT + timedelta(seconds=seconds)
 
 
 def parsed(svg: str) -> ET.Element:
@@ -94,8 +99,7 @@ def test_what_was_kept_is_read_back_in_time_since_the_alert() -> None:
     story = told((-60, 0), (0, 0.25), (60, math.nan), (120, "1"))
     (row,) = ranges_of(story.facts)
     assert row.points == ((-60.0, 0.0), (0.0, 0.25), (120.0, 1.0))
-    assert is_kept(story.incident_state())
-    assert not is_kept(full_journal().incident_state())
+    assert not is_kept(full_journal().incident_state(), LATER)
     assert read(story.incident_state(), LATER).ranges == (row,)
 
 
@@ -127,3 +131,22 @@ def test_no_range_is_no_plot_and_hostile_titles_are_text() -> None:
     plot = range_plots(ranges_of(story.facts), ())
     assert "<script>" not in plot
     parsed(plot)
+
+
+def test_the_ten_minutes_after_the_end_are_asked_for_once_they_are_over() -> None:
+    def incident(*kept_until: float, closed: bool = True) -> Incident:
+        journal = JournalBuilder()
+        journal.add(0, FactKind.OPENED, {"title": "t", "component": "api", "procedure": "triage"})
+        for end in kept_until:
+            data = {"end": at(end).isoformat(), "ranges": [{"points": [[0, 0]]}]}
+            journal.add(end, FactKind.RANGES_KEPT, data)
+        if closed:
+            journal.add(100, FactKind.CLOSED, {"outcome": "restored", "summary": "s"})
+        return journal.incident_state()
+
+    assert not is_kept(incident(), at(101))
+    assert is_kept(incident(101), at(102))
+    assert not is_kept(incident(101), at(100 + 600))
+    assert is_kept(incident(101, 700), at(5000))
+    assert is_kept(incident(50, closed=False), at(60))
+    assert not is_kept(incident(50), at(101)), "kept while it was open"
