@@ -14,7 +14,7 @@ _LEAST_WINDOW = 2.5  # steps of a range: a rate needs two samples in every windo
 
 
 def keep(metrics: MetricsSettings, incident: str, now: datetime) -> None:
-    """Once for each end; a Prometheus that does not answer is noted, and asked by the next report."""
+    """Once for each end; a Prometheus that does not answer is noted, and asked again later."""
     if not metrics.prometheus_url:
         return
     state = journal.read(incident)

@@ -112,6 +112,7 @@ def _plain() -> list[Round]:
             Kind.SCENARIO,
             (scenario,),
             scenario.options,
+            alerting=not scenario.damage_stays,  # else monitoring sees it, and it is mended
             seconds=_seconds(name),
         )
         for name, scenario in SCENARIOS.items()
