@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import obstore
+from obstore.exceptions import GenericError
 
 from tasks.clients.object_store import bulk_client, control_client
 from tasks.sections.systems import StoreSettings
@@ -32,12 +33,12 @@ class Bucket:
         self.client.close()
 
     def put(self, path: str, data: bytes, prefix: str = PREFIX) -> None:
-        """By obstore, which is faster, or by boto3, which takes odd keys too."""
+        """By obstore, which is faster, or by boto3, which takes odd keys and asks again."""
         try:
             if not path.endswith("/"):  # obstore would leave the slash out
                 obstore.put(self.bulk, prefix + path, data)
                 return
-        except ValueError:
+        except (ValueError, GenericError):  # a busy server says 500 now and then
             pass
         self.client.put_object(Bucket=self.name, Key=prefix + path, Body=data)
 
