@@ -14,6 +14,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input
 # Content, not time, decides whether .venv is stale: a checkout that only touches files costs nothing.
 LOCKED := .venv/installed.lock
 PROJECT := .venv/installed.toml
+KERNEL := tasks/domain/ledger/_kernel.c
 
 # An interpreter is taken when it runs, is 3.11 to 3.13 and can make environments. A name on PATH
 # proves nothing: version managers leave names there that answer with an error.
@@ -48,7 +49,7 @@ bench: template ## the benchmarks, with their figures
 
 clean: ## remove all that make has made
 	@rm -rf .venv .state build reports bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-	  .import_linter_cache *.egg-info
+	  .import_linter_cache *.egg-info tasks/domain/ledger/*.so
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Prefect's database, migrated and with our deployments applied, to be copied by each start. It
@@ -78,8 +79,9 @@ $(LOCKED): requirements.lock
 	cp requirements.lock $@
 
 # --no-deps above and below: the lock is complete, and nothing may be resolved a second time.
-$(PROJECT): pyproject.toml $(LOCKED)
-	@if ! cmp -s pyproject.toml $@; then \
+# Where no C compiler is the package installs without its kernel; `runbook doctor` says so.
+$(PROJECT): pyproject.toml $(KERNEL) $(LOCKED)
+	@if ! cat pyproject.toml $(KERNEL) | cmp -s - $@; then \
 	  $(PIP) install --quiet --quiet --no-deps --no-build-isolation --editable .; \
 	fi; \
-	cp pyproject.toml $@
+	cat pyproject.toml $(KERNEL) >$@

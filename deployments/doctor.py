@@ -32,6 +32,7 @@ from tasks.domain import archiving, backup_worth
 from tasks.domain.archiving import Archiver
 from tasks.domain.errors import RunbookError
 from tasks.domain.ledger import NoteSigner
+from tasks.domain.ledger.kernel import KERNEL, WHY_NOT_NATIVE
 from tasks.domain.observation import Health
 from tasks.settings import settings
 from tasks.work import catalogue, routing
@@ -261,6 +262,12 @@ def _gateway() -> str:
     return f"takes alerts, {said.get('warm_children')} warm children"
 
 
+def _hashing() -> str:
+    if WHY_NOT_NATIVE:
+        raise Lacking(WHY_NOT_NATIVE)
+    return f"{KERNEL.name}, two hashes at a time"
+
+
 _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("audit API", _api, "check RUNBOOK_API__URL and the service"),
     ("PostgreSQL, reader", _patient, "check RUNBOOK_DATABASE__READER_DSN and its SELECT"),
@@ -285,5 +292,10 @@ _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("chat", _chat, "check RUNBOOK_CHAT__URL and RUNBOOK_CHAT__TOKEN"),
     ("on-call schedules", _on_call, "check RUNBOOK_PAGERDUTY__*; see runbook contacts"),
     ("status page", _status_page, "check RUNBOOK_STATUS_PAGE__*"),
+    (
+        "hashing",
+        _hashing,
+        "hashlib takes six times as long; with a C compiler, install the package again",
+    ),
     ("gateway", _gateway, "start it: python -m deployments.gateway; see its /readyz"),
 )

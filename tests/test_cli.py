@@ -491,7 +491,7 @@ def test_doctor_finds_nothing_where_nothing_is_and_shows_no_password(
     assert (ended.code, ended.err) == (COULD_NOT_TELL, "")
     examined = {one["system"]: one for one in json.loads(written.read_text())}
     good = [name for name, one in examined.items() if one["good"]]
-    assert good == ["routing policy", "alert tokens"]
+    assert good == ["routing policy", "alert tokens", "hashing"]
     assert all(one["advice"] for one in examined.values() if not one["good"])
     assert "geheim" not in ended.out + written.read_text()
 

@@ -11,12 +11,13 @@ import re
 import shutil
 import stat
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from itertools import groupby
 from pathlib import Path
 from secrets import token_hex
 from typing import BinaryIO
 
-from tasks.clients.errors import Conflict, Denied, Malformed, NotFound, Transient
+from tasks.clients.errors import ClientError, Conflict, Denied, Malformed, NotFound, Transient
 from tasks.domain.errors import BadInput
 
 MAX_FILES = 1_000_000
@@ -25,6 +26,7 @@ MAX_FILE_BYTES = 2 * 1024**3
 _PATH = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*(/[A-Za-z0-9_-][A-Za-z0-9._-]*)*", re.ASCII)
 _MAX_PATH = 512
 _PIECE = 1024 * 1024
+_READING = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK
 _UNFINISHED = ".unfinished-"
 
 
@@ -57,8 +59,17 @@ class DirectoryLog:
             return _read(folder, name, path, limit)
 
     def read_many(self, paths: Iterable[str], limit: int = MAX_FILE_BYTES) -> Iterator[bytes]:
-        """The bytes of many files, in the order asked for."""
-        return (self.read(path, limit) for path in paths)
+        """The bytes of many files, in the order asked for; neighbours share the way to them."""
+        for folders, named in groupby(paths, key=lambda path: check_path(path)[:-1]):
+            with ExitStack() as stack:
+                with _translated("/".join(folders)):
+                    folder = stack.enter_context(self._folder(folders, create=False))
+                for path in named:
+                    try:
+                        data = _read(folder, path.rpartition("/")[2], path, limit)
+                    except OSError as error:
+                        raise _translation(error, path) from error
+                    yield data
 
     def fetch(self, path: str, target: Path, limit: int = MAX_FILE_BYTES) -> None:
         """Copy the file to the new file `target`, piece by piece, with the errors of `read`."""
@@ -142,22 +153,34 @@ def _make_folder(parent: int, name: str) -> None:
 
 
 def _read(folder: int, name: str, path: str, limit: int) -> bytes:
-    with _opened(folder, name, path, limit) as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise Malformed(f"{path}: expected at most {limit} bytes, found more")
+    descriptor = os.open(name, _READING, dir_fd=folder)
+    try:
+        size = _check_file(descriptor, path, limit)
+        data = os.read(descriptor, size + 1)
+        while 0 < len(data) < size and (more := os.read(descriptor, size + 1 - len(data))):
+            data += more
+    finally:
+        os.close(descriptor)
+    if len(data) != size:
+        raise Malformed(f"{path}: expected {size} bytes, found {len(data)}: it is being written")
     return data
+
+
+def _check_file(descriptor: int, path: str, limit: int) -> int:
+    """The size of a plain file that is not too large."""
+    status = os.fstat(descriptor)
+    if not stat.S_ISREG(status.st_mode):
+        raise BadInput(f"{path} is not a plain file")
+    if status.st_size > limit:
+        raise Malformed(f"{path}: expected at most {limit} bytes, found {status.st_size}")
+    return status.st_size
 
 
 @contextmanager
 def _opened(folder: int, name: str, path: str, limit: int) -> Iterator[BinaryIO]:
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=folder)
+    descriptor = os.open(name, _READING, dir_fd=folder)
     with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
-            raise BadInput(f"{path} is not a plain file")
-        if status.st_size > limit:
-            raise Malformed(f"{path}: expected at most {limit} bytes, found {status.st_size}")
+        _check_file(descriptor, path, limit)
         yield file
 
 
@@ -188,12 +211,17 @@ def _collect(folder: int, prefix: str, found: list[str]) -> None:
 def _translated(path: str) -> Iterator[None]:
     try:
         yield
-    except FileNotFoundError as error:
-        raise NotFound(f"{path} does not exist") from error
-    except PermissionError as error:
-        raise Denied(f"{path}: no permission to read or write it") from error
     except OSError as error:
-        if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
-            message = f"{path} leads over a link or is not a plain file; copy the log without links"
-            raise BadInput(message) from error
-        raise Transient(f"{path}: {error.strerror}") from error
+        raise _translation(error, path) from error
+
+
+def _translation(error: OSError, path: str) -> ClientError | BadInput:
+    if isinstance(error, FileNotFoundError):
+        return NotFound(f"{path} does not exist")
+    if isinstance(error, PermissionError):
+        return Denied(f"{path}: no permission to read or write it")
+    if error.errno in (errno.ELOOP, errno.ENOTDIR, errno.EISDIR):
+        return BadInput(
+            f"{path} leads over a link or is not a plain file; copy the log without links"
+        )
+    return Transient(f"{path}: {error.strerror}")

@@ -56,7 +56,9 @@ def is_of_a_sealer(path: str) -> bool:
     )
 
 
-def segment_lines(log: LogStore, stored: Segment, wanted: int) -> Iterator[tuple[int, list[bytes]]]:
+def segment_lines(
+    log: LogStore, stored: Segment, wanted: int
+) -> Iterator[tuple[int, Sequence[bytes]]]:
     """(first seq, lines) in batches: the first `wanted` lines of a stored segment, unproven.
 
     SegmentError (after the lines before it) when the segment is damaged.
@@ -72,7 +74,7 @@ def segment_lines(log: LogStore, stored: Segment, wanted: int) -> Iterator[tuple
 
 def block_lines(
     log: LogStore, available: Sequence[Segment], index: int, size: int
-) -> Iterator[tuple[int, list[bytes]]]:
+) -> Iterator[tuple[int, Sequence[bytes]]]:
     """(first seq, lines) of block `index` of a log of `size` records, unproven.
 
     NotFound when no segment of the block is stored, SegmentError as `segment_lines`.

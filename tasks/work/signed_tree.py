@@ -97,13 +97,15 @@ class TileBlocks:
 
     def __call__(self, index: int) -> bytes | None:
         """Leaf hashes of block `index`, believed by nobody yet."""
-        if self._last[0] != index:
-            try:
-                read = b"".join(_read_tiles(self._log, tiles_of_block(index, self._size)))
-            except (NotProven, Malformed):
-                return None
-            self._last = (index, read)
-        return self._last[1]
+        kept, leaves = self._last  # one look: another thread may read the next block meanwhile
+        if kept == index:
+            return leaves
+        try:
+            read = b"".join(_read_tiles(self._log, tiles_of_block(index, self._size)))
+        except (NotProven, Malformed):
+            return None
+        self._last = (index, read)
+        return read
 
 
 class SegmentBlocks:

@@ -2,6 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from tasks.clients.errors import Malformed, NotFound
@@ -28,10 +29,14 @@ from tasks.domain.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, tile_data, 
 from tasks.work.log_files import LogStore
 from tasks.work.log_heads import open_head, refusal
 from tasks.work.log_segments import block_lines
+from tasks.work.reading_ahead import ahead
 from tasks.work.signed_tree import partial_tile, tiles_of_block
 
 _BLOCK_LEVELS = 2
 """Tiles of levels 0 and 1 lie below one block each; those above are few and checked at once."""
+
+_PARTS_AHEAD = 4
+"""Of about 1 MiB each; more would only wait."""
 
 _TILE_BYTES = TILE_WIDTH * HASH_SIZE
 _NAMED_TILES = 3
@@ -50,27 +55,42 @@ class StoreCheck:
     def blocks(
         self, begin: int, end: int, tell: Callable[[int], None]
     ) -> tuple[Comparison, tuple[Finding, ...]]:
-        """Blocks `begin` <= index < `end`: how their records compare, and what is wrong beside."""
+        """Blocks `begin` <= index < `end`: how their records compare, and what is wrong beside.
+
+        One thread reads and unpacks, this one hashes and compares.
+        """
         size = self.signed.size
         run = _Run(self, _prefix(self.signed, begin))
         first, last = begin * BLOCK, min(size, end * BLOCK)
         comparer = Comparer(self.log.source, self.signed, first, last, visit=run.visit)
-        for index in range(begin, end):
-            for seq, lines in self._lines(index, run):
-                comparer.add(range(seq, seq + len(lines)), lines)
-                tell(len(lines))
-            run.leave(index)
+        with closing(ahead(self._parts(begin, end), _PARTS_AHEAD)) as parts:
+            for part in parts:
+                match part:
+                    case _Begin(_, leaves):
+                        run.claimed = leaves
+                    case _Batch(seqs, lines):
+                        comparer.add(seqs, lines)
+                        tell(len(lines))
+                    case _Torn(index, error):
+                        run.torn(index, error)
+                    case _End(index):
+                        run.leave(index)
         return comparer.finish(), tuple(run.findings)
 
-    def _lines(self, index: int, run: "_Run") -> Iterator[tuple[int, list[bytes]]]:
-        """The block's lines as far as they can be read; what was read before damage comes first."""
-        stored = self.segments.get(index, ())
-        try:
-            yield from block_lines(self.log, stored, index, self.signed.size)
-        except NotFound:
-            return  # the records that it should hold are found missing
-        except (SegmentError, Malformed) as error:
-            run.torn(index, error)
+    def _parts(self, begin: int, end: int) -> Iterator["_Part"]:
+        """The blocks' lines as far as they can be read; what stands before damage comes first."""
+        for index in range(begin, end):
+            known = self.signed.block_root(index) is not None
+            yield _Begin(index, self.signed.claimed(index) if known else None)
+            stored = self.segments.get(index, ())
+            try:
+                for seq, lines in block_lines(self.log, stored, index, self.signed.size):
+                    yield _Batch(range(seq, seq + len(lines)), lines)
+            except NotFound:
+                pass  # the records that it should hold are found missing
+            except (SegmentError, Malformed) as error:
+                yield _Torn(index, error)
+            yield _End(index)
 
     def upper_tiles(self) -> list[Finding]:
         """The tiles of level 2 and up, which others read proofs from, hold what the tree gives."""
@@ -84,6 +104,40 @@ class StoreCheck:
             for tile in tiles_of(count)
         }
         return _bad_tiles(self.log, expected, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Begin:
+    """A block begins; what its tiles of level 0 say of its leaves, right or wrong."""
+
+    index: int
+    leaves: bytes | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Neighbouring lines of the block."""
+
+    seqs: range
+    lines: Sequence[bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class _Torn:
+    """The rest of the block's segment cannot be read."""
+
+    index: int
+    error: SegmentError | Malformed
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Nothing more comes of the block."""
+
+    index: int
+
+
+_Part = _Begin | _Batch | _Torn | _End
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +161,7 @@ class _Run:
     check: StoreCheck
     prefix: CompactRange | None
     findings: list[Finding] = field(default_factory=list)
+    claimed: bytes | None = None
     _visited: int = -1
 
     def visit(self, index: int, tree: MerkleTree) -> None:
@@ -148,7 +203,7 @@ class _Run:
             )
         else:
             # the tiles of level 0 all at once; one by one only to name those that are wrong
-            good = self.check.signed.claimed(index) == tree.level(0)
+            good = self.claimed == tree.level(0)
             kept = [tile for tile in below if tile.level or not good]
             expected = {tile: _data(tree, tile, index) for tile in kept}
             self.findings += _bad_tiles(log, expected, block.start)

@@ -16,6 +16,7 @@ from tasks.domain.ledger.comparison import Comparison
 from tasks.domain.ledger.explain import Explainer
 from tasks.domain.ledger.findings import MAX_FINDINGS, FindingList
 from tasks.domain.ledger.hashing import HASH_SIZE, chained, leaf_hashes
+from tasks.domain.ledger.lines import size_of
 from tasks.domain.ledger.localise import differing_leaves
 from tasks.domain.ledger.records import (
     is_tombstone,
@@ -91,7 +92,7 @@ class Comparer:
         `leaves`: what `leaf_hashes` has made of the lines, by whoever needed it before.
         """
         self._records += len(lines)
-        self._bytes += sum(map(len, lines))
+        self._bytes += size_of(lines)
         leaves = leaf_hashes(lines) if leaves is None else leaves
         at = 0
         while at < len(lines):
@@ -139,7 +140,7 @@ class Comparer:
             root = self._signed.block_root(self._next // BLOCK)
             pending = self._pending = _Pending(self._next, self._before, root, [])
         pending.batches.append((lines if pending.signed else (), leaves))
-        pending.size += sum(map(len, lines)) if pending.signed else 0
+        pending.size += size_of(lines) if pending.signed else 0
         self._next += len(lines)
         self._before = (self._next - 1, lines[-1], leaves[-HASH_SIZE:])
         if self._next == self._end or self._next % BLOCK == 0:
@@ -161,7 +162,7 @@ class Comparer:
         Where signed leaves cannot be read a broken chain says nothing more than the block's root.
         """
         first, end = self._next, self._next + len(lines)
-        if end > self._end or list(seqs) != list(range(first, end)):
+        if end > self._end or not _are(seqs, range(first, end)):
             return False
         links = self._links_before(first)
         follows = links is None or stored_prev(lines[0]) in links
@@ -328,6 +329,10 @@ class Comparer:
         if is_tombstone(before[1]):
             return links_after(before[1], before[2])
         return frozenset({before[2].hex().encode()})
+
+
+def _are(seqs: Sequence[int], expected: range) -> bool:
+    return seqs == expected if isinstance(seqs, range) else list(seqs) == list(expected)
 
 
 def _chained_over_tombstones(lines: Sequence[bytes], leaves: bytes) -> bool:

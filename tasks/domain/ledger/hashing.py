@@ -2,18 +2,26 @@
 
 Leaves and inner nodes carry different prefixes, so a node can never pass as a record. Hashes are
 32 raw bytes; many hashes travel as one `bytes` of n * 32, because a Python object per record is
-what makes verifiers slow.
+what makes verifiers slow. `kernel` says who computes them.
 """
 
 from collections.abc import Sequence
 from hashlib import sha256
 
-KERNEL = "hashlib"
-"""What computes SHA-256 here; verdicts name it."""
+from tasks.domain.ledger.kernel import HASH_SIZE, KERNEL, LEAF_PREFIX, NODE_PREFIX
 
-HASH_SIZE = 32
-LEAF_PREFIX = b"\x00"
-NODE_PREFIX = b"\x01"
+__all__ = [
+    "EMPTY_ROOT",
+    "HASH_SIZE",
+    "chained",
+    "joined",
+    "leaf_hash",
+    "leaf_hashes",
+    "node_hash",
+    "pair_hashes",
+    "tree_root",
+]
+
 EMPTY_ROOT = sha256(b"").digest()
 """Root of the tree without leaves."""
 
@@ -24,9 +32,8 @@ def leaf_hash(line: bytes) -> bytes:
 
 
 def leaf_hashes(lines: Sequence[bytes]) -> bytes:
-    """Leaf hashes of many lines, n * 32 bytes: the seam where a faster kernel fits."""
-    digest, prefix = sha256, LEAF_PREFIX
-    return b"".join([digest(prefix + line).digest() for line in lines])
+    """Leaf hashes of many lines, n * 32 bytes."""
+    return KERNEL.leaf_hashes(lines)
 
 
 def node_hash(left: bytes, right: bytes) -> bytes:
@@ -36,10 +43,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def pair_hashes(level: bytes) -> bytes:
     """Parents of neighbouring hashes; `level` is 2k * 32 bytes, the answer k * 32."""
-    digest, prefix = sha256, NODE_PREFIX
-    return b"".join(
-        [digest(prefix + level[at : at + 64]).digest() for at in range(0, len(level), 64)]
-    )
+    return KERNEL.pair_hashes(level)
 
 
 def chained(lines: Sequence[bytes], leaves: bytes) -> bool:
@@ -47,9 +51,7 @@ def chained(lines: Sequence[bytes], leaves: bytes) -> bool:
 
     `leaves` are those of the lines. A tombstone among them is for the caller to look at.
     """
-    links = leaves.hex().encode()
-    starts = [b'{"_prev":"%b"' % links[at : at + 64] for at in range(0, len(links) - 64, 64)]
-    return [line[:75] for line in lines[1:]] == starts
+    return KERNEL.is_chained(lines, leaves)
 
 
 def joined(hashes: bytes | Sequence[bytes]) -> bytes:

@@ -9,11 +9,13 @@ leaf hash.
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from typing import IO, cast
 
 import zstandard
 
 from tasks.domain.errors import BadInput
+from tasks.domain.ledger.frames import Frame
+from tasks.domain.ledger.kernel import KERNEL
 from tasks.domain.ledger.records import MAX_LINE_BYTES
 from tasks.domain.ledger.verdicts import Code
 
@@ -23,8 +25,7 @@ MAX_STORED_BYTES = 2 * 1024**3
 _LEVEL = 3
 _MAX_WINDOW = 8 * 1024 * 1024
 _PIECE = 1024 * 1024
-_FEED = 1024
-"""zstd expands at most about 32,000 times, so 1 KiB in is at most 32 MiB out at once."""
+_LARGEST_BLOCK = 128 * 1024
 _NAME = re.compile(r"seg/(0|[1-9][0-9]{0,18})-([1-9][0-9]{0,4})\.jsonl\.zst", re.ASCII)
 
 
@@ -87,12 +88,12 @@ def pack(lines: Sequence[bytes]) -> bytes:
     return zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(plain)
 
 
-def unpack(data: bytes, count: int) -> Iterator[list[bytes]]:
+def unpack(data: bytes, count: int) -> Iterator[Sequence[bytes]]:
     """`unpack_pieces` of a segment that is in memory already."""
     return unpack_pieces((data,), count)
 
 
-def unpack_pieces(stored: Iterable[bytes], count: int) -> Iterator[list[bytes]]:
+def unpack_pieces(stored: Iterable[bytes], count: int) -> Iterator[Sequence[bytes]]:
     """The lines of a segment that comes in pieces, in order, in batches; at most `count` of them.
 
     SegmentError when the frame is damaged (SEGMENT_DIGEST), or ends early, in the middle of a
@@ -101,14 +102,11 @@ def unpack_pieces(stored: Iterable[bytes], count: int) -> Iterator[list[bytes]]:
     and output beyond `count` lines stop the reading.
     """
     seen, rest = 0, b""
-    for chunk in _decompressed(stored):
-        *lines, rest = (rest + chunk).split(b"\n", count - seen)
-        good = _within_limit(lines)
-        seen += len(good)
-        if good:
-            yield good
-        if len(good) < len(lines):
-            raise SegmentError(Code.SEGMENT_TORN, f"the line {seen} exceeds {MAX_LINE_BYTES}")
+    for plain in _decompressed(stored):
+        lines, rest = KERNEL.split(b"".join((rest, plain)), count - seen, MAX_LINE_BYTES)
+        seen += len(lines)
+        if lines:
+            yield lines
         if seen == count and rest:
             raise SegmentError(Code.SEGMENT_TORN, f"expected {count} lines, found more")
         if len(rest) > MAX_LINE_BYTES:
@@ -119,36 +117,28 @@ def unpack_pieces(stored: Iterable[bytes], count: int) -> Iterator[list[bytes]]:
         raise SegmentError(Code.SEGMENT_TORN, f"expected {count} lines, found {seen}")
 
 
-def _within_limit(lines: list[bytes]) -> list[bytes]:
-    """The lines before the first that is too long; all of them, as a rule."""
-    if max(map(len, lines), default=0) <= MAX_LINE_BYTES:
-        return lines
-    return list(takewhile(lambda line: len(line) <= MAX_LINE_BYTES, lines))
+def _decompressed(stored: Iterable[bytes]) -> Iterator[memoryview]:
+    """Plain bytes in pieces of at most 1 MiB, each until the next is asked for.
 
-
-def _decompressed(stored: Iterable[bytes]) -> Iterator[bytes]:
-    """Plain bytes in pieces of about 1 MiB; what came before damage is given out before it."""
-    frame = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).decompressobj()
-    pending = bytearray()
-    beyond = False
+    Unpacked a block at a time, so that all that stands before damage is given out before it.
+    """
+    frame = Frame(stored)
+    source = cast("IO[bytes]", frame)  # of which nothing but `read` is asked
+    reader = zstandard.ZstdDecompressor(max_window_size=_MAX_WINDOW).stream_reader(source)
+    view = memoryview(bytearray(_PIECE))
+    filled = 0
     try:
-        for piece in stored:
-            for start in range(0, len(piece), _FEED):
-                beyond = frame.eof
-                if beyond:
-                    break
-                pending += frame.decompress(piece[start : start + _FEED])
-                if len(pending) >= _PIECE:
-                    yield bytes(pending)
-                    pending.clear()
-            if beyond:
-                break
+        while got := reader.readinto(view[filled : filled + _LARGEST_BLOCK]):
+            filled += got
+            if filled == _PIECE:
+                yield view
+                filled = 0
     except zstandard.ZstdError as error:
-        yield bytes(pending)
+        yield view[:filled]
         message = f"the zstd frame is damaged: {error}"
         raise SegmentError(Code.SEGMENT_DIGEST, message) from error
-    yield bytes(pending)
-    if not frame.eof:
+    yield view[:filled]
+    if not frame.ended:
         raise SegmentError(Code.SEGMENT_TORN, "the zstd frame ends early")
-    if frame.unused_data or beyond:
+    if frame.is_followed():
         raise SegmentError(Code.SEGMENT_TORN, "bytes follow the end of the zstd frame")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from tasks.domain.ledger.hashing import KERNEL
+from tasks.domain.ledger.kernel import KERNEL
 
 
 class Code(StrEnum):
@@ -132,7 +132,7 @@ class Verdict:
     bytes: int = 0
     reason: str = ""
     layout: Layout = Layout.SEALED
-    kernel: str = KERNEL
+    kernel: str = KERNEL.name
     scope: str = ""
 
     def as_json(self) -> dict[str, Any]:

@@ -1,0 +1,183 @@
+"""Our C and hashlib give the same answers; C that does not is not used."""
+
+import subprocess
+import sys
+from array import array
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from types import ModuleType, SimpleNamespace
+from typing import cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tasks.domain.ledger.kernel import KERNEL, Hashlib, ShaExtensions, chosen, difference
+from tasks.domain.ledger.lines import Lines
+from tests.domain.ledger.sample_log import chained
+
+LINES = st.lists(st.binary(max_size=300), max_size=40)
+CALLS = ("leaf_hashes", "pair_hashes", "first_unchained", "split")
+HASHLIB = Hashlib()
+
+
+def c_module() -> ModuleType:
+    """Our C, where this machine has it."""
+    return cast(
+        "ModuleType", pytest.importorskip("tasks.domain.ledger._kernel", exc_type=ImportError)
+    )
+
+
+def native() -> ShaExtensions:
+    return ShaExtensions(c_module())
+
+
+def altered(**calls: object) -> ModuleType:
+    """Our C with some of its functions replaced by others."""
+    module = c_module()
+    known = {name: getattr(module, name) for name in CALLS}
+    return cast("ModuleType", SimpleNamespace(**{**known, **calls}))
+
+
+@given(lines=LINES)
+def test_every_line_has_the_leaf_hash_of_hashlib(lines):
+    assert native().leaf_hashes(lines) == HASHLIB.leaf_hashes(lines)
+
+
+@pytest.mark.parametrize("length", [*range(130), 435, 65_535, 1 << 20])
+def test_no_length_of_a_line_is_hashed_otherwise(length):
+    lines = [b"x" * length, b"", b"y" * (length + 1)]
+    expected = b"".join(sha256(b"\0" + line).digest() for line in lines)
+    assert native().leaf_hashes(lines) == HASHLIB.leaf_hashes(lines) == expected
+
+
+@given(level=st.binary(max_size=640).map(lambda data: data[: len(data) // 64 * 64]))
+def test_every_pair_has_the_node_hash_of_hashlib(level):
+    assert native().pair_hashes(level) == HASHLIB.pair_hashes(level)
+
+
+@given(text=st.text("ab\n", max_size=60), most=st.integers(0, 20), longest=st.integers(0, 20))
+def test_both_find_the_same_lines_and_the_same_rest(text, most, longest):
+    ours = native().split(text.encode(), most, longest)
+    theirs = HASHLIB.split(text.encode(), most, longest)
+    assert (list(ours[0]), ours[1]) == (list(theirs[0]), theirs[1])
+
+
+@given(at=st.integers(0, 11), byte=st.integers(0, 90), bit=st.integers(0, 7))
+def test_both_see_every_bit_that_breaks_a_link(at, byte, bit):
+    lines = chained(12)
+    changed = bytearray(lines[at])
+    changed[byte % len(changed)] ^= 1 << bit
+    lines[at] = bytes(changed)
+    leaves = HASHLIB.leaf_hashes(lines)
+    assert native().is_chained(lines, leaves) is HASHLIB.is_chained(lines, leaves)
+
+
+@pytest.mark.parametrize("cut", [*range(80), 200])
+def test_a_line_that_ends_in_its_link_is_not_chained(cut):
+    lines = chained(2)
+    lines[1] = lines[1][:cut]
+    leaves = HASHLIB.leaf_hashes(lines)
+    assert native().is_chained(lines, leaves) is HASHLIB.is_chained(lines, leaves)
+
+
+def test_threads_share_the_kernel():
+    lines = [b"%d" % number * 50 for number in range(3000)]
+    expected = HASHLIB.leaf_hashes(lines)
+    with ThreadPoolExecutor(4) as pool:
+        assert set(pool.map(lambda _: native().leaf_hashes(lines), range(16))) == {expected}
+
+
+@pytest.mark.parametrize(
+    "spans",
+    [
+        array("q", [0, 6]).tobytes(),
+        array("q", [-1, 2]).tobytes(),
+        array("q", [3, 2]).tobytes(),
+        array("q", [0, 2**63 - 1]).tobytes(),
+        array("q", [0, 2, 1]).tobytes(),
+        b"odd",
+    ],
+)
+def test_spans_that_lead_out_of_the_text_are_refused(spans):
+    module = c_module()
+    with pytest.raises(ValueError, match="spans"):
+        module.leaf_hashes(b"12345", spans)
+    with pytest.raises(ValueError, match="spans"):
+        module.first_unchained(b"12345", spans, bytes(32))
+
+
+def test_hashes_that_do_not_fit_are_refused():
+    module = c_module()
+    with pytest.raises(ValueError, match="64 bytes"):
+        module.pair_hashes(bytes(96))
+    with pytest.raises(ValueError, match="for each line"):
+        module.first_unchained(b"12", Lines.of([b"1", b"2"]).spans, bytes(63))
+
+
+@pytest.mark.parametrize(
+    ("calls", "reason"),
+    [
+        ({"leaf_hashes": lambda _, spans: bytes(2 * len(spans))}, "other leaf hashes"),
+        ({"pair_hashes": lambda level: level[::2]}, "other node hashes"),
+        ({"first_unchained": lambda *_: -1}, "other links"),
+        ({"first_unchained": lambda *_: 3}, "other links"),
+        ({"split": lambda *_: (b"", 0)}, "other lines"),
+        ({"split": None}, "self-test"),
+        ({"leaf_hashes": lambda *_: 1 // 0}, "self-test"),
+    ],
+)
+def test_c_that_fails_its_self_test_is_not_used(calls, reason):
+    kernel, why = chosen(altered(**calls), "")
+    assert isinstance(kernel, Hashlib)
+    assert reason in why
+
+
+def test_c_that_is_wrong_about_one_length_only_is_not_used():
+    module = c_module()
+
+    def wrong(text, spans):
+        hashes = bytearray(module.leaf_hashes(text, spans))
+        places = array("q", spans)
+        for at in range(0, len(places), 2):
+            if places[at + 1] - places[at] == 55:
+                hashes[16 * at] ^= 1
+        return bytes(hashes)
+
+    kernel, why = chosen(altered(leaf_hashes=wrong), "")
+    assert isinstance(kernel, Hashlib)
+    assert "leaf hashes" in why
+
+
+def test_right_c_is_used():
+    kernel, why = chosen(c_module(), "")
+    assert (kernel.name, why) == ("sha-ni", "")
+    assert difference(kernel, seed=7) == ""
+
+
+def test_without_c_hashlib_does_the_work_and_says_why():
+    kernel, why = chosen(None, "no compiler")
+    assert (kernel.name, why) == ("hashlib", "no compiler")
+
+
+WITHOUT_C = """
+import sys
+sys.modules["tasks.domain.ledger._kernel"] = None
+from tasks.domain.ledger.kernel import KERNEL, WHY_NOT_NATIVE
+from tasks.domain.ledger.segments import pack, unpack
+from tests.domain.ledger.sample_log import chained
+lines = chained(50)
+assert [line for part in unpack(pack(lines), 50) for line in part] == lines
+print(KERNEL.name, WHY_NOT_NATIVE)
+"""
+
+
+def test_a_process_without_the_module_says_so_and_reads_segments():
+    ended = subprocess.run(
+        [sys.executable, "-c", WITHOUT_C], capture_output=True, check=True, text=True
+    )
+    assert ended.stdout.startswith("hashlib the C kernel is not there")
+
+
+def test_the_kernel_in_use_is_one_of_the_two():
+    assert KERNEL.name in {"sha-ni", "hashlib"}
