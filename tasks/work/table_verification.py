@@ -1,6 +1,7 @@
 """Verifying the table: its rows as they are stored, in one snapshot, against the signed head."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -20,8 +21,12 @@ from tasks.work import audit_table
 from tasks.work.comparisons import compare_with_api
 from tasks.work.log_files import LogStore
 from tasks.work.parallel import over_workers
+from tasks.work.reading_ahead import ahead
 from tasks.work.trusted import Progress, Run, begin
 from tasks.work.verification import TABLE, blocks_to_check, compare_rows
+
+_BATCHES_AHEAD = 4
+"""Of about 1 MiB each; more would only wait."""
 
 
 def verify_table(
@@ -78,7 +83,7 @@ def compare_api_with_table(
 ) -> Verdict:
     """`compare_with_api`, with the table's rows for what the API shows beyond the signed size."""
 
-    def rows(first: int, end: int) -> Iterator[tuple[list[int], list[bytes]]]:
+    def rows(first: int, end: int) -> Iterator[tuple[Sequence[int], Sequence[bytes]]]:
         with audit_table.reading(dsn) as connection, audit_table.snapshot(connection):
             yield from audit_table.stored_rows(connection, first, end)
 
@@ -113,27 +118,30 @@ def _compare(
     """Blocks `begin` <= index < `end`; the last one brings the unsigned tail with it."""
     first = None if begin == 0 else begin * BLOCK
     stop = None if end >= block_count(signed.size) else end * BLOCK
+    # one thread reads, this one hashes; it ends before anything else is asked of the connection
     if leaves_too:
-        checked = _with_right_leaves(connection, signed.size, first, stop)
-        return compare_rows(checked, signed, begin * BLOCK, stop, tell)
-    rows = audit_table.stored_rows(connection, first, stop)
-    return compare_rows(rows, signed, begin * BLOCK, stop, tell)
+        with closing(_with_right_leaves(connection, signed.size, first, stop)) as checked:
+            return compare_rows(checked, signed, begin * BLOCK, stop, tell)
+    with closing(ahead(audit_table.stored_rows(connection, first, stop), _BATCHES_AHEAD)) as rows:
+        return compare_rows(rows, signed, begin * BLOCK, stop, tell)
 
 
 def _with_right_leaves(
     connection: Connection[TupleRow], size: int, first: int | None, stop: int | None
-) -> Iterator[tuple[list[int], list[bytes], bytes]]:
+) -> Generator[tuple[Sequence[int], Sequence[bytes], bytes]]:
     """Rows with the hashes that their lines have; NotProven when a signed one's is another."""
-    for seqs, records, stored in audit_table.rows_with_leaves(connection, first, stop):
-        leaves = leaf_hashes(records)
-        if b"".join(stored) != leaves:
-            for at, seq in enumerate(seqs):
-                if seq < size and stored[at] != leaves[at * HASH_SIZE : (at + 1) * HASH_SIZE]:
-                    raise NotProven(
-                        f"expected the leaf that is stored with record {seq} to be its hash, "
-                        "found another: production is untouched"
-                    )
-        yield seqs, records, leaves
+    rows = audit_table.rows_with_leaves(connection, first, stop)
+    with closing(ahead(rows, _BATCHES_AHEAD)) as read:
+        for seqs, records, stored in read:
+            leaves = leaf_hashes(records)
+            if b"".join(stored) != leaves:
+                for at, seq in enumerate(seqs):
+                    if seq < size and stored[at] != leaves[at * HASH_SIZE : (at + 1) * HASH_SIZE]:
+                        raise NotProven(
+                            f"expected the leaf that is stored with record {seq} to be its hash, "
+                            "found another: production is untouched"
+                        )
+            yield seqs, records, leaves
 
 
 def _with_tail(runs: list[tuple[int, int]], scope: Scope) -> list[tuple[int, int]]:

@@ -1,7 +1,8 @@
-"""Verification of 50,000 records in PostgreSQL, beside the least that anybody would have to do.
+"""Verification of records in PostgreSQL, beside the least that anybody would have to do.
 
 Run it: python -m pytest tests/benchmarks/bench_verification.py -rP. The peers hash the same bytes
-from the same server and prove nothing: no chain, no tree, no signature.
+from the same server and prove nothing: no chain, no tree, no signature. psql only throws the rows
+away.
 """
 
 import hashlib
@@ -24,9 +25,14 @@ from tests.benchmarks.figures import Row, show
 
 pytestmark = pytest.mark.slow
 
-RECORDS = 50_000
-LIMIT_SECONDS = 1.0
+RECORDS = 300_000
+LIMIT_SECONDS = 2.0
+LEAST_OF_PSQL = 0.6
+"""Of its rows a second."""
+
+WORKERS = 2
 ROUNDS = 5
+_COPY_ALL = "COPY (SELECT seq, record FROM audit_records ORDER BY seq) TO STDOUT (FORMAT BINARY)"
 _COPY = "COPY (SELECT record FROM audit_records ORDER BY seq) TO STDOUT (FORMAT BINARY)"
 
 
@@ -36,29 +42,51 @@ def lab() -> Iterator[Lab]:
         yield lab
 
 
-def test_fifty_thousand_records_are_verified_within_the_limit(lab: Lab, tmp_path: Path) -> None:
+def test_the_table_is_verified_at_more_than_half_the_speed_of_reading_it(
+    lab: Lab, tmp_path: Path
+) -> None:
     store = settings().store
     objects = ObjectStore(store)
     log = ObjectLog(objects, store.backups_bucket, store.audit_prefix)
     trust = settings().ledger.read_trust()
 
-    def ours() -> None:
-        verdict = verify_table(lab.reader_dsn, log, trust)
+    def ours(workers: int) -> None:
+        verdict = verify_table(lab.reader_dsn, log, trust, workers=workers)
         assert (verdict.status, verdict.records) == (Status.VERIFIED, RECORDS)
 
-    work = f"verify {RECORDS:,} records"
     # turn by turn, so that a busy moment of the machine meets all of them
-    peers = {"psycopg and hashlib": lambda: _hashlib(lab.reader_dsn)}
+    ways = {
+        "one connection": lambda: ours(1),
+        "two connections": lambda: ours(WORKERS),
+        "psycopg and hashlib": lambda: _hashlib(lab.reader_dsn),
+    }
+    if shutil.which("psql"):
+        ways["psql COPY to /dev/null"] = lambda: _psql(lab.reader_dsn)
     if shutil.which("openssl"):
-        peers["psycopg and openssl dgst"] = lambda: _openssl(lab.reader_dsn, tmp_path / "records")
-    spent: dict[str, list[float]] = {name: [] for name in ("ours", *peers)}
+        ways["psycopg and openssl dgst"] = lambda: _openssl(lab.reader_dsn, tmp_path / "records")
+    spent: dict[str, list[float]] = {name: [] for name in ways}
     for _ in range(ROUNDS):
-        for name, act in {"ours": ours, **peers}.items():
+        for name, act in ways.items():
             spent[name].append(_timed(act))
     objects.close()
     best = {name: min(seconds) for name, seconds in spent.items()}
-    show([Row(work, best["ours"], peer, best[peer], LIMIT_SECONDS) for peer in peers])
-    assert best["ours"] < LIMIT_SECONDS
+    one, two = best.pop("one connection"), best.pop("two connections")
+    work = f"verify a table of {RECORDS:,} records"
+    show(
+        [
+            Row(f"{work}, {way}", seconds, peer, best[peer], LIMIT_SECONDS)
+            for way, seconds in (("one connection", one), ("two connections", two))
+            for peer in best
+        ]
+    )
+    assert min(one, two) < LIMIT_SECONDS
+    if "psql COPY to /dev/null" in best:
+        assert min(one, two) < best["psql COPY to /dev/null"] / LEAST_OF_PSQL
+
+
+def _psql(dsn: str) -> None:
+    """The rows, thrown away by C code on one connection."""
+    subprocess.run(["psql", dsn, "-qc", _COPY_ALL], stdout=subprocess.DEVNULL, check=True)
 
 
 def _timed(act: Callable[[], None]) -> float:

@@ -427,7 +427,106 @@ static PyObject *split(PyObject *module, PyObject *args)
     return made;
 }
 
+/* ---- rows of COPY (FORMAT binary): int16 columns, then an int32 length and the bytes of each ---- */
+
+enum { MOST_COLUMNS = 3, NULL_FIELD = -1, NO_MORE_ROWS = 0xffff };
+
+typedef enum { WHOLE, CUT, WRONG, NO_MEMORY } Row;
+
+static uint64_t big(const uint8_t *at, int bytes)
+{
+    uint64_t value = 0;
+    for (int i = 0; i < bytes; i++)
+        value = value << 8 | at[i];
+    return value;
+}
+
+/* One row from `*at` on: its bigint, 0 beside a flag when it is NULL, and the spans of the rest. */
+static Row take_row(const uint8_t *text, int64_t size, int64_t *at, int columns, Found found[],
+                    Found *seqs)
+{
+    int64_t next = *at + 2, begins[MOST_COLUMNS], ends[MOST_COLUMNS];
+    if (next > size)
+        return CUT;
+    int there = (int)big(text + *at, 2);
+    if (there != columns)
+        return there == NO_MORE_ROWS ? CUT : WRONG;
+    for (int i = 0; i < columns; i++) {
+        if (next + 4 > size)
+            return CUT;
+        int64_t length = (int32_t)big(text + next, 4);
+        next += 4;
+        if (length < NULL_FIELD || (i == 0 && length != NULL_FIELD && length != 8))
+            return WRONG;
+        begins[i] = next;
+        next += length == NULL_FIELD ? 0 : length;
+        ends[i] = next;
+        if (next > size)
+            return CUT;
+    }
+    int is_null = begins[0] == ends[0];
+    if (!note(seqs, is_null ? -1 : (int64_t)big(text + begins[0], 8), is_null))
+        return NO_MEMORY;
+    for (int i = 1; i < columns; i++)
+        if (!note(&found[i - 1], begins[i], ends[i]))
+            return NO_MEMORY;
+    *at = next;
+    return WHOLE;
+}
+
+PyDoc_STRVAR(copy_rows_doc,
+             "copy_rows(text, columns, /) -> tuple[bytes, bool, list[bytes], int]\n\n"
+             "Rows of COPY (FORMAT binary) without its header, the first column a bigint:\n"
+             "their int64, -1 for NULL; whether each is one more than the one before; the spans\n"
+             "of each further column, empty for NULL; where the first row that is cut off begins.");
+
+static PyObject *copy_rows(PyObject *module, PyObject *args)
+{
+    Py_buffer text;
+    int columns;
+    (void)module;
+    if (!PyArg_ParseTuple(args, "y*i", &text, &columns))
+        return NULL;
+    Found seqs = {NULL, 0, 0}, found[MOST_COLUMNS - 1] = {{NULL, 0, 0}, {NULL, 0, 0}};
+    int64_t end = 0;
+    int is_run = 1;
+    Row row = columns >= 1 && columns <= MOST_COLUMNS ? WHOLE : WRONG;
+    Py_BEGIN_ALLOW_THREADS
+    while (row == WHOLE)
+        row = take_row(text.buf, text.len, &end, columns, found, &seqs);
+    for (int64_t i = 0; i < seqs.count; i++) { /* from pairs (seq, is NULL) to seqs */
+        is_run &= !seqs.at[2 * i + 1] && (i == 0 || seqs.at[2 * i] == seqs.at[i - 1] + 1);
+        seqs.at[i] = seqs.at[2 * i];
+    }
+    Py_END_ALLOW_THREADS
+    PyBuffer_Release(&text);
+    PyObject *made = NULL;
+    if (row == NO_MEMORY) {
+        PyErr_NoMemory();
+    } else if (row == WRONG) {
+        PyErr_SetString(PyExc_ValueError, "expected rows of a bigint and the other columns asked for");
+    } else {
+        PyObject *spans = PyList_New(0);
+        for (int i = 0; spans && i < columns - 1; i++) {
+            const char *places = found[i].at ? (const char *)found[i].at : "";
+            PyObject *one = PyBytes_FromStringAndSize(places, (Py_ssize_t)(found[i].count * SPAN));
+            if (!one || PyList_Append(spans, one) < 0)
+                Py_CLEAR(spans);
+            Py_XDECREF(one);
+        }
+        const char *numbers = seqs.at ? (const char *)seqs.at : "";
+        if (spans)
+            made = Py_BuildValue("y#NNL", numbers, (Py_ssize_t)(seqs.count * 8),
+                                 PyBool_FromLong(is_run), spans, (long long)end);
+    }
+    free(seqs.at);
+    for (int i = 0; i < MOST_COLUMNS - 1; i++)
+        free(found[i].at);
+    return made;
+}
+
 static PyMethodDef METHODS[] = {
+    {"copy_rows", copy_rows, METH_VARARGS, copy_rows_doc},
     {"leaf_hashes", leaf_hashes, METH_VARARGS, leaf_hashes_doc},
     {"pair_hashes", pair_hashes, METH_VARARGS, pair_hashes_doc},
     {"first_unchained", first_unchained, METH_VARARGS, first_unchained_doc},

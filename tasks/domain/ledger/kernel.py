@@ -6,6 +6,7 @@ the block boundaries and some random ones. The same verdicts come out of both, o
 """
 
 import random
+from array import array
 from collections.abc import Sequence
 from hashlib import sha256
 from types import ModuleType
@@ -17,6 +18,7 @@ HASH_SIZE = 32
 LEAF_PREFIX = b"\x00"
 NODE_PREFIX = b"\x01"
 
+_NO_MORE_ROWS = b"\xff\xff"
 _TESTED_LENGTHS = [*range(200), 435, 1_000, 70_000]
 
 
@@ -29,6 +31,13 @@ class Kernel(Protocol):
         """The lines that a newline ends, and the text behind them.
 
         At most `most` lines, and none from the first one longer than `longest` bytes on.
+        """
+
+    def rows(self, text: bytes, columns: int) -> tuple[Sequence[int], list[Sequence[bytes]], bytes]:
+        """Rows of PostgreSQL's COPY (FORMAT binary) without its header, and the text behind them.
+
+        The first of the columns is a bigint, -1 where it is NULL; each other one is a sequence of
+        its values, empty where they are NULL. ValueError for rows of any other form.
         """
 
     def leaf_hashes(self, lines: Sequence[bytes]) -> bytes:
@@ -53,6 +62,16 @@ class Hashlib:
             return lines, rest
         good = next(at for at, line in enumerate(lines) if len(line) > longest)
         return lines[:good], b"\n".join([*lines[good:], rest])
+
+    def rows(self, text: bytes, columns: int) -> tuple[Sequence[int], list[Sequence[bytes]], bytes]:
+        """As `Kernel.rows`."""
+        rows: list[list[bytes]] = []
+        at = 0
+        while (row := _row(text, at, columns)) is not None:
+            values, at = row
+            rows.append(values)
+        seqs = [int.from_bytes(row[0], signed=True) if row[0] else -1 for row in rows]
+        return seqs, [[row[each] for row in rows] for each in range(1, columns)], text[at:]
 
     def leaf_hashes(self, lines: Sequence[bytes]) -> bytes:
         """As `Kernel.leaf_hashes`."""
@@ -88,6 +107,13 @@ class ShaExtensions:
         found.size -= len(found)  # the newlines
         return found, text[end:]
 
+    def rows(self, text: bytes, columns: int) -> tuple[Sequence[int], list[Sequence[bytes]], bytes]:
+        """As `Kernel.rows`."""
+        numbers, is_run, spans, end = self._c.copy_rows(text, columns)
+        seqs = array("q", numbers)
+        found: Sequence[int] = range(seqs[0], seqs[0] + len(seqs)) if is_run and seqs else seqs
+        return found, [Lines.at(text, each) for each in spans], text[end:]
+
     def leaf_hashes(self, lines: Sequence[bytes]) -> bytes:
         """As `Kernel.leaf_hashes`."""
         placed = _placed(lines)
@@ -103,6 +129,30 @@ class ShaExtensions:
         """As `Kernel.is_chained`."""
         placed = _placed(lines)
         return bool(self._c.first_unchained(placed.text, placed.spans, leaves) < 0)
+
+
+def _row(text: bytes, at: int, columns: int) -> tuple[list[bytes], int] | None:
+    """One row's values, NULL as none, and where it ends; None when there is no whole one more."""
+    begin = text[at : at + 2]
+    if len(begin) < 2 or begin == _NO_MORE_ROWS:  # noqa: PLR2004 - an int16
+        return None
+    values: list[bytes] = []
+    is_right = int.from_bytes(begin) == columns
+    at += 2
+    while is_right and len(values) < columns:
+        head = text[at : at + 4]
+        if len(head) < 4:  # noqa: PLR2004 - an int32
+            return None
+        length = int.from_bytes(head, signed=True)
+        is_right = length >= -1 and (bool(values) or length in {-1, 8})
+        end = at + 4 + max(0, length)
+        if is_right and end > len(text):
+            return None
+        values.append(text[at + 4 : end])
+        at = end
+    if not is_right:
+        raise ValueError("expected rows of a bigint and the other columns asked for")
+    return values, at
 
 
 def difference(kernel: Kernel, seed: int = 0) -> str:
@@ -121,6 +171,11 @@ def difference(kernel: Kernel, seed: int = 0) -> str:
     found, rest = kernel.split(b"\n".join(lines), len(lines) - 2, max(lengths))
     if list(found) != lines[:-2] or rest != b"\n".join(lines[-2:]):
         return "lines of a text"
+    rows = b"".join(
+        b"\0\2\0\0\0\x08%b\0\0\0\x0bhello world" % bytes([0] * 7 + [n]) for n in (3, 4, 6)
+    )
+    if _listed(kernel.rows(rows[:-1], 2)) != _listed(known.rows(rows[:-1], 2)):
+        return "rows of a table"
     links = [LEAF_PREFIX.hex().encode() * HASH_SIZE]
     chain: list[bytes] = []
     for line in lines[:20]:
@@ -145,6 +200,13 @@ def chosen(module: ModuleType | None, why_not: str) -> tuple[Kernel, str]:
     if wrong:
         return Hashlib(), f"the C kernel failed its self-test: it computes other {wrong}"
     return native, ""
+
+
+def _listed(
+    rows: tuple[Sequence[int], list[Sequence[bytes]], bytes],
+) -> tuple[list[int], list[list[bytes]], bytes]:
+    seqs, columns, rest = rows
+    return list(seqs), [list(each) for each in columns], rest
 
 
 def _placed(lines: Sequence[bytes]) -> Lines:

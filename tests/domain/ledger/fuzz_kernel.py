@@ -54,6 +54,15 @@ def split(kernel: ModuleType, noise: random.Random) -> None:
     assert b"".join(line + b"\n" for line in found) == text[:end]
 
 
+def rows(noise: random.Random) -> bytes:
+    """Rows of a COPY, some bytes of them wrong."""
+    row = b"\0\3\0\0\0\x08" + noise.randbytes(8) + b"\0\0\0\5abcde\xff\xff\xff\xff"
+    sent = bytearray(row * noise.randrange(1, 5))
+    for _ in range(noise.randrange(3)):
+        sent[noise.randrange(len(sent))] = noise.choice((0, 1, 127, 128, 255))
+    return bytes(sent[: noise.randrange(len(sent) + 1)])
+
+
 def hostile(kernel: ModuleType, noise: random.Random) -> None:
     """Spans of any kind: an answer or a ValueError, and never a byte beyond the buffers."""
     text = noise.randbytes(noise.randrange(100))
@@ -65,6 +74,8 @@ def hostile(kernel: ModuleType, noise: random.Random) -> None:
         lambda: kernel.leaf_hashes(text, spans),
         lambda: kernel.first_unchained(text, spans, noise.randbytes(32 * noise.randrange(5))),
         lambda: kernel.pair_hashes(noise.randbytes(noise.randrange(200))),
+        lambda: kernel.copy_rows(text, noise.randrange(-2, 6)),
+        lambda: kernel.copy_rows(rows(noise), 3),
         lambda: kernel.split(text, noise.choice((-1, 0, 2**62)), noise.choice((-1, 0, 2**62))),
     ):
         with contextlib.suppress(ValueError):

@@ -17,7 +17,7 @@ from tasks.domain.ledger.lines import Lines
 from tests.domain.ledger.sample_log import chained
 
 LINES = st.lists(st.binary(max_size=300), max_size=40)
-CALLS = ("leaf_hashes", "pair_hashes", "first_unchained", "split")
+CALLS = ("leaf_hashes", "pair_hashes", "first_unchained", "split", "copy_rows")
 HASHLIB = Hashlib()
 
 
@@ -181,3 +181,64 @@ def test_a_process_without_the_module_says_so_and_reads_segments():
 
 def test_the_kernel_in_use_is_one_of_the_two():
     assert KERNEL.name in {"sha-ni", "hashlib"}
+
+
+ROWS = st.lists(
+    st.tuples(
+        st.one_of(st.none(), st.integers(-(2**63), 2**63 - 1), st.integers(5, 9)),
+        st.one_of(st.none(), st.binary(max_size=30)),
+        st.one_of(st.none(), st.binary(max_size=32)),
+    ),
+    max_size=12,
+)
+
+
+def copied(rows, columns=3):
+    """As PostgreSQL sends them, without header and end."""
+    sent = b""
+    for seq, *others in rows:
+        number = None if seq is None else seq.to_bytes(8, signed=True)
+        sent += columns.to_bytes(2)
+        for value in (number, *others)[:columns]:
+            sent += (-1 if value is None else len(value)).to_bytes(4, signed=True) + (value or b"")
+    return sent
+
+
+@given(rows=ROWS, columns=st.integers(1, 3), end=st.sampled_from([b"", b"\xff\xff"]))
+def test_rows_of_a_table_are_what_they_were(rows, columns, end):
+    for kernel in (native(), HASHLIB):
+        seqs, found, rest = kernel.rows(copied(rows, columns) + end, columns)
+        assert list(seqs) == [-1 if row[0] is None else row[0] for row in rows]
+        for at, column in enumerate(found, 1):
+            assert list(column) == [row[at] or b"" for row in rows]
+        assert (len(found), rest) == (columns - 1, end)
+
+
+@given(rows=ROWS, kept=st.integers(0, 1 << 20))
+def test_a_row_that_is_cut_off_is_left_for_later(rows, kept):
+    text = copied(rows)
+    kept %= len(text) + 1
+    ours = native().rows(text[:kept], 3)
+    theirs = HASHLIB.rows(text[:kept], 3)
+    assert (list(ours[0]), ours[2]) == (list(theirs[0]), theirs[2])
+    assert text[kept - len(ours[2]) : kept] == ours[2]
+
+
+@given(rows=ROWS, at=st.integers(0, 1 << 20), byte=st.integers(0, 255))
+def test_altered_rows_are_read_alike_or_refused_by_both(rows, at, byte):
+    text = bytearray(copied(rows))
+    if text:
+        text[at % len(text)] = byte
+    answers = []
+    for kernel in (native(), HASHLIB):
+        try:
+            seqs, found, rest = kernel.rows(bytes(text), 3)
+            answers.append((list(seqs), [list(each) for each in found], rest))
+        except ValueError:
+            answers.append("refused")
+    assert answers[0] == answers[1]
+
+
+def test_neighbouring_seqs_come_as_a_range():
+    assert native().rows(copied([(7, b"a", b""), (8, b"b", b"")]), 3)[0] == range(7, 9)
+    assert not isinstance(native().rows(copied([(7, b"a", b""), (9, b"", b"")]), 3)[0], range)
