@@ -20,7 +20,7 @@ KERNEL := tasks/domain/ledger/_kernel.c
 # proves nothing: version managers leave names there that answer with an error.
 FITS := import ensurepip, sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
 
-.PHONY: help demo gameday test test-all check bench clean template
+.PHONY: help demo gameday test test-all check bench bench-table clean template
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-9s %s\n", $$1, $$2}' Makefile
@@ -43,12 +43,14 @@ check: $(PROJECT) ## format, lint, types, import contracts
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo
 
-bench: template ## the benchmarks, with their figures
-	@rm -f bench.json
-	@RUNBOOK_BENCH=1 $(BIN)/python -m pytest tests/benchmarks -m "slow or not slow" -rP
+bench: template ## the benchmarks, one after the other, and their table (ARGS="-k ledger")
+	@RUNBOOK_BENCH=1 $(BIN)/python -m pytest tests/benchmarks -m "slow or not slow" -rA --show-capture=no $(ARGS)
+
+bench-table: $(PROJECT) ## the README's table of figures, from bench.json
+	@$(BIN)/python -m tests.benchmarks.table
 
 clean: ## remove all that make has made
-	@rm -rf .venv .state build reports bench.json .mypy_cache .ruff_cache .pytest_cache .hypothesis \
+	@rm -rf .venv .state build reports .mypy_cache .ruff_cache .pytest_cache .hypothesis \
 	  .import_linter_cache *.egg-info tasks/domain/ledger/*.so
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 

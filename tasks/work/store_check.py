@@ -26,6 +26,7 @@ from tasks.domain.ledger.compare import Comparer
 from tasks.domain.ledger.comparison import Comparison
 from tasks.domain.ledger.segments import Segment, SegmentError
 from tasks.domain.ledger.tiles import TILE_HEIGHT, TILE_WIDTH, Tile, tile_data, tiles_of
+from tasks.work.heap import keep_freed_memory
 from tasks.work.log_files import LogStore
 from tasks.work.log_heads import open_head, refusal
 from tasks.work.log_segments import block_lines
@@ -37,6 +38,9 @@ _BLOCK_LEVELS = 2
 
 _PARTS_AHEAD = 4
 """Of about 1 MiB each; more would only wait."""
+
+_CLAIMS_AHEAD = 1
+"""Of 2 MiB."""
 
 _TILE_BYTES = TILE_WIDTH * HASH_SIZE
 _NAMED_TILES = 3
@@ -57,17 +61,21 @@ class StoreCheck:
     ) -> tuple[Comparison, tuple[Finding, ...]]:
         """Blocks `begin` <= index < `end`: how their records compare, and what is wrong beside.
 
-        One thread reads and unpacks, this one hashes and compares.
+        One thread reads and unpacks segments, one reads tiles, this one hashes and compares.
         """
+        keep_freed_memory()
         size = self.signed.size
         run = _Run(self, _prefix(self.signed, begin))
         first, last = begin * BLOCK, min(size, end * BLOCK)
         comparer = Comparer(self.log.source, self.signed, first, last, visit=run.visit)
-        with closing(ahead(self._parts(begin, end), _PARTS_AHEAD)) as parts:
+        with (
+            closing(ahead(self._claims(begin, end), _CLAIMS_AHEAD)) as claims,
+            closing(ahead(self._parts(begin, end), _PARTS_AHEAD)) as parts,
+        ):
             for part in parts:
                 match part:
-                    case _Begin(_, leaves):
-                        run.claimed = leaves
+                    case _Begin():
+                        run.claimed = next(claims)
                     case _Batch(seqs, lines):
                         comparer.add(seqs, lines)
                         tell(len(lines))
@@ -77,11 +85,16 @@ class StoreCheck:
                         run.leave(index)
         return comparer.finish(), tuple(run.findings)
 
+    def _claims(self, begin: int, end: int) -> Iterator[bytes | None]:
+        """What each block's tiles of level 0 say of its leaves, right or wrong."""
+        for index in range(begin, end):
+            known = self.signed.block_root(index) is not None
+            yield self.signed.claimed(index) if known else None
+
     def _parts(self, begin: int, end: int) -> Iterator["_Part"]:
         """The blocks' lines as far as they can be read; what stands before damage comes first."""
         for index in range(begin, end):
-            known = self.signed.block_root(index) is not None
-            yield _Begin(index, self.signed.claimed(index) if known else None)
+            yield _Begin(index)
             stored = self.segments.get(index, ())
             try:
                 for seq, lines in block_lines(self.log, stored, index, self.signed.size):
@@ -108,10 +121,9 @@ class StoreCheck:
 
 @dataclass(frozen=True, slots=True)
 class _Begin:
-    """A block begins; what its tiles of level 0 say of its leaves, right or wrong."""
+    """A block begins."""
 
     index: int
-    leaves: bytes | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from tasks.domain.ledger.judgement import Subject
 from tasks.domain.ledger.scope import FULL, Scope
 from tasks.work import audit_table
 from tasks.work.comparisons import compare_with_api
+from tasks.work.heap import keep_freed_memory
 from tasks.work.log_files import LogStore
 from tasks.work.parallel import over_workers
 from tasks.work.reading_ahead import ahead
@@ -116,6 +117,7 @@ def _compare(
     leaves_too: bool,  # noqa: FBT001  as `_Job` says it
 ) -> Comparison:
     """Blocks `begin` <= index < `end`; the last one brings the unsigned tail with it."""
+    keep_freed_memory()
     first = None if begin == 0 else begin * BLOCK
     stop = None if end >= block_count(signed.size) else end * BLOCK
     # one thread reads, this one hashes; it ends before anything else is asked of the connection

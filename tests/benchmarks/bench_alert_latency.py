@@ -20,6 +20,7 @@ from deployments.lab.processes import Processes
 from deployments.lab.state import StateDirectory
 from tasks.domain.facts import FactKind
 from tasks.work import journal
+from tests.benchmarks.figures import Row, show
 from tests.gateway.stack import (
     ALERT_TOKEN,
     answers,
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.slow
 
 ALERTS = 20
 WARM_UPS = 2
-MEDIAN_LIMIT_SECONDS = 0.6
+MEDIAN_LIMIT_SECONDS = 0.4
 P95_LIMIT_SECONDS = 1.0
 INTAKE_LIMIT_SECONDS = 0.02
 
@@ -82,12 +83,18 @@ def test_first_check_is_observed_within_the_limit(gateway: str) -> None:
             intake, latency = one_alert(sender, number)
             intakes.append(intake)
             latencies.append(latency)
-    show("first runs of the children", latencies[:WARM_UPS])
-    show("POST to 2xx", intakes[WARM_UPS:])
-    show("POST to first check", latencies[WARM_UPS:])
-    assert statistics.median(intakes[WARM_UPS:]) < INTAKE_LIMIT_SECONDS
-    assert statistics.median(latencies[WARM_UPS:]) < MEDIAN_LIMIT_SECONDS
-    assert statistics.quantiles(latencies[WARM_UPS:], n=20)[-1] < P95_LIMIT_SECONDS
+    spread("first runs of the children", latencies[:WARM_UPS])
+    spread("POST to 2xx", intakes[WARM_UPS:])
+    spread("POST to first check", latencies[WARM_UPS:])
+    intake, latency = statistics.median(intakes[WARM_UPS:]), statistics.median(latencies[WARM_UPS:])
+    p95 = statistics.quantiles(latencies[WARM_UPS:], n=20)[-1]
+    show(
+        [
+            Row("POST to 2xx, median", intake, INTAKE_LIMIT_SECONDS),
+            Row("POST to first observation, median", latency, MEDIAN_LIMIT_SECONDS),
+            Row("POST to first observation, p95", p95, P95_LIMIT_SECONDS),
+        ]
+    )
 
 
 def one_alert(sender: httpx.Client, number: int) -> tuple[float, float]:
@@ -122,7 +129,7 @@ def has_ended(incident: str) -> bool:
     return any(fact.kind in endings for fact in journal.read(incident).facts)
 
 
-def show(what: str, seconds: list[float]) -> None:
+def spread(what: str, seconds: list[float]) -> None:
     """One line of the benchmark's table."""
     ordered = sorted(seconds)
     p95 = ordered[min(len(ordered) - 1, round(0.95 * len(ordered)))]

@@ -26,7 +26,7 @@ from deployments.lab.s3 import BACKUPS
 from deployments.lab.stack import Lab, Options
 from tasks.domain.facts import FactKind
 from tasks.work import journal
-from tests.benchmarks.figures import Row, show
+from tests.benchmarks.figures import Row, beside, show
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -99,12 +99,15 @@ def test_all_evidence_of_the_demo_system_is_sealed_within_half_a_minute(
     by_hand = timed(lambda: copied_by_hand(lab, tmp_path))
     print(said)
     work = f"{RECORDS:,} records, {PODS} pods, {LOG_BYTES / 1e6:.0f} MB of logs sealed"
-    show([Row(work, seconds, "pg_dump and logs into files", by_hand, SECONDS)])
-    print(f"{said['megabytes']:.0f} MB of memory | limit {MEMORY_MB} MB")
+    by = {"peer": "pg_dump and logs into files", "theirs": by_hand}
+    show(
+        [
+            Row(work, seconds, SECONDS, **by),
+            Row(f"{work}, memory", said["megabytes"], MEMORY_MB, unit="MB"),
+        ]
+    )
     assert said["bytes"] > LOG_BYTES
     assert not {"database.dump", "cluster.logs", "log.sealed"} & set(said["skipped"])
-    assert seconds < SECONDS
-    assert said["megabytes"] < MEMORY_MB
 
 
 def test_a_large_stream_goes_at_the_pace_of_the_store_in_flat_memory(
@@ -116,11 +119,15 @@ def test_a_large_stream_goes_at_the_pace_of_the_store_in_flat_memory(
     file.write_bytes(os.urandom(1_000_000) * (STREAM_BYTES // 1_000_000))
     plain = timed(lambda: uploaded(lab, file))
     work = f"{STREAM_BYTES / 1e9:.0f} GB encrypted, hashed and locked"
-    show([Row(work, seconds, "boto3 uploads the same bytes", plain, plain * 2.5)])
+    show(
+        [
+            beside(work, seconds, "boto3 uploads the same bytes", plain, 2.5),
+            Row(f"{work}, memory", said["megabytes"], MEMORY_MB, unit="MB"),
+        ]
+    )
     print(f"{small['megabytes']:.0f} MB for a tenth, {said['megabytes']:.0f} MB for all of it")
     assert said["bytes"] == STREAM_BYTES
-    assert said["megabytes"] < min(MEMORY_MB, small["megabytes"] + 64)
-    assert seconds < plain * 2.5
+    assert said["megabytes"] < small["megabytes"] + 64
 
 
 def opened() -> str:

@@ -23,7 +23,7 @@ from deployments.lab.postgres import SUPERUSER, PostgresServer
 from deployments.lab.processes import Child, Processes
 from deployments.lab.state import StateDirectory
 from tasks.work import responder
-from tests.benchmarks.figures import Row, show
+from tests.benchmarks.figures import Row, Sense, show
 from tests.gateway.stack import ALERT_TOKEN, answers, free_port, new_server, pointed_at, until_true
 
 pytestmark = pytest.mark.slow
@@ -34,7 +34,7 @@ SENDERS = 64
 WARM_UP = 500
 COUNT = 5000
 MEMORY_COUNT = 10_000
-LEAST_PER_SECOND = 500
+LEAST_PER_SECOND = 800
 LIMIT_P99_SECONDS = 0.5
 MEMORY_SLACK_MIB = 16
 KIB_PER_OPEN_ALERT = 6
@@ -140,7 +140,7 @@ def send(url: str, first: int, count: int, receiver: str = "runbook") -> Run:
     return Run(found["whole"], found["seconds"])
 
 
-def test_intake_alone_takes_500_durable_notifications_per_second(bench: Bench) -> None:
+def test_intake_alone_takes_800_durable_notifications_per_second(bench: Bench) -> None:
     with bench.server.connect() as connection:
         for name in GUARANTEES:
             row = connection.execute("SELECT current_setting(%s)", (name,)).fetchone()
@@ -157,14 +157,18 @@ def test_intake_alone_takes_500_durable_notifications_per_second(bench: Bench) -
         )
     work = f"{COUNT} notifications, durable, into incidents"
     less = "FastAPI + INSERT per request: bodies only"
-    show([Row(work, ours.whole, less, theirs.whole, COUNT / LEAST_PER_SECOND)])
+    by = {"unit": "/s", "peer": less, "theirs": theirs.per_second}
+    show(
+        [
+            Row(work, ours.per_second, LEAST_PER_SECOND, Sense.LEAST, **by),
+            Row(f"{work}, 2xx p99", ours.quantile(0.99), LIMIT_P99_SECONDS),
+        ]
+    )
     assert stored() == {
         "notifications": WARM_UP + COUNT,
         "alerts": WARM_UP + COUNT,
         "incidents": COMPONENTS,
     }
-    assert ours.per_second >= LEAST_PER_SECOND
-    assert ours.quantile(0.99) < LIMIT_P99_SECONDS
 
 
 def peer(bench: Bench) -> Run:
@@ -202,8 +206,16 @@ def test_memory_of_the_gateway_stays_flat_over_ten_thousand_notifications(bench:
         f"resident {marks[0]:.0f} MiB, {marks[1]:.0f} MiB with {MEMORY_COUNT} alerts more in"
         f" {COMPONENTS} open incidents, {marks[2]:.0f} MiB after their copies"
     )
-    assert (marks[1] - marks[0]) * 1024 / MEMORY_COUNT < KIB_PER_OPEN_ALERT
-    assert marks[2] - marks[1] < MEMORY_SLACK_MIB
+    grown = (marks[1] - marks[0]) * 1024 / MEMORY_COUNT
+    show(
+        [
+            Row("memory for an alert of an open incident", grown, KIB_PER_OPEN_ALERT, unit="KiB"),
+            Row(
+                *(f"memory for {MEMORY_COUNT:,} copies", marks[2] - marks[1], MEMORY_SLACK_MIB),
+                unit="MiB",
+            ),
+        ]
+    )
 
 
 def resident(bench: Bench) -> float:

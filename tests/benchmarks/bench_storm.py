@@ -11,6 +11,7 @@ import pytest
 
 from tasks.domain.facts import FactKind
 from tasks.work import journal, responder
+from tests.benchmarks.figures import Row, show
 from tests.gateway.stack import until_true
 from tests.gateway.storm import (
     Sender,
@@ -59,16 +60,19 @@ def test_storm_loses_nothing_doubles_nothing_and_lets_the_urgent_one_through(
     print(f"actions | {sum(found.actions.values())}, each once | {COMPONENTS + 1}")
     print(f"sending took | {took:.1f} s | {SECONDS} s")
     print(f"2xx p50 | {sent.percentile(0.5) * 1000:.0f} ms | -")
-    print(f"2xx p99 | {p99 * 1000:.0f} ms | {ANSWER_LIMIT_SECONDS * 1000:.0f} ms")
     print(f"2xx worst | {max(sent.seconds) * 1000:.0f} ms | -")
-    print(f"P0: POST to run started | {urgent_started:.2f} s | {URGENT_LIMIT_SECONDS} s")
     print(f"all: POST to run started, median and last | {starts[20]:.1f} s, {starts[-1]:.1f} s | -")
     print(f"runs | {waits} | -")
     print(f"everything carried out after | {drained:.1f} s | -")
     assert not sent.refused
     assert took < SECONDS * 1.2  # else it was no storm
-    assert p99 < ANSWER_LIMIT_SECONDS
-    assert urgent_started < URGENT_LIMIT_SECONDS
+    storm = f"storm of {len(bodies)} alerts"
+    show(
+        [
+            Row(f"{storm}, 2xx p99", p99, ANSWER_LIMIT_SECONDS),
+            Row(f"{storm}, POST of the P0 to its run", urgent_started, URGENT_LIMIT_SECONDS),
+        ]
+    )
 
 
 def run_starts(incident: str) -> list[float]:

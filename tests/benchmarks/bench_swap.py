@@ -24,7 +24,7 @@ from tasks.domain.ledger import leaf_hash
 from tasks.work.carry_over import carry_bulk, losses_of
 from tasks.work.reconciling_tables import reconcile_bulk
 from tasks.work.swap import swap
-from tests.benchmarks.figures import Row, show
+from tests.benchmarks.figures import beside, show
 from tests.tasks.recovery.conftest import (
     BACKUP,
     NAMES,
@@ -151,8 +151,7 @@ def test_the_swap_takes_clients_away_hardly_longer_than_the_bare_sql(patient: Pa
     assert [text for found in our_rounds for text in found["strange"]] == []
     our_gap = median(gap for found in our_rounds for gap in found["gaps"])
     bare_gap = median(gap for found in bare_rounds for gap in found["gaps"])
-    show([Row("swap, four readers", our_gap, "bare SQL", bare_gap, bare_gap * LIMIT)])
     waited = [round(found["writer_gap"], 3) for found in our_rounds]
     print("the writer at 200 rows/s waited (s):", waited, "; of its rows none is lost")
     print("writers held (s):", [found["held"] for found in our_rounds])
-    assert our_gap <= bare_gap * LIMIT
+    show([beside("swap, four readers", our_gap, "bare SQL", bare_gap, LIMIT)])

@@ -1,45 +1,107 @@
-"""One row of figures per benchmark: for people on the terminal, for programs in bench.json.
+"""What a benchmark claims: a row a claim, printed, judged, kept for the table of `make bench`."""
 
-`make bench` sets RUNBOOK_BENCH, and only then bench.json at the project's root is written: figures
-of a run among other tests are nobody's figures.
-"""
-
-import json
-import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
-
-from deployments.lab.environment import PROJECT
-
-_FILE = PROJECT / "bench.json"
+from dataclasses import asdict, dataclass, field
+from enum import StrEnum
+from typing import Any
 
 
-@dataclass(frozen=True)
+class Sense(StrEnum):
+    """What the limit is of."""
+
+    RATIO = "ratio"  # ours as a share of the peer's, at most
+    MOST = "most"
+    LEAST = "least"
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """Seconds of ours and of a peer that does the same work in the same minute, and our limit."""
+    """Ours, in `unit`, and perhaps what a peer took for the same work in the same minute."""
 
     work: str
     ours: float
-    peer: str
-    peer_seconds: float
     limit: float
+    sense: Sense = Sense.MOST
+    unit: str = "s"
+    peer: str = ""
+    theirs: float = 0.0
 
     @property
-    def ratio(self) -> float:
-        """Ours as a share of the peer's; below 1 we are faster."""
-        return self.ours / self.peer_seconds
+    def ratio(self) -> float | None:
+        """Ours as a share of the peer's; None without a peer."""
+        return self.ours / self.theirs if self.theirs else None
+
+    @property
+    def holds(self) -> bool:
+        """Whether the limit is kept."""
+        if self.sense is Sense.LEAST:
+            return self.ours >= self.limit
+        judged = self.ratio if self.sense is Sense.RATIO else self.ours
+        return judged is not None and judged <= self.limit
+
+    def cells(self) -> tuple[str, str, str, str, str]:
+        """Work, ours, peer, ratio, limit."""
+        ratio = "-" if self.ratio is None else f"{self.ratio:.2f}"
+        peer = f"{number(self.theirs)} {self.unit} ({self.peer})" if self.theirs else "-"
+        limit = {
+            Sense.RATIO: f"ratio {self.limit:.2f}",
+            Sense.MOST: f"{number(self.limit)} {self.unit}",
+            Sense.LEAST: f"at least {number(self.limit)} {self.unit}",
+        }[self.sense]
+        return self.work, f"{number(self.ours)} {self.unit}", peer, ratio, limit
+
+    def as_json(self) -> dict[str, Any]:
+        """For bench.json."""
+        kept = {**asdict(self), "sense": self.sense.value}
+        return {name: _short(value) for name, value in kept.items() if value != ""}
+
+    @classmethod
+    def from_json(cls, kept: dict[str, Any]) -> "Row":
+        """ValueError or TypeError for anything that `as_json` does not write."""
+        row = cls(**{**kept, "sense": Sense(kept["sense"])})
+        numbers = (row.ours, row.limit, row.theirs)
+        texts = (row.work, row.unit, row.peer)
+        if not all(isinstance(each, int | float) for each in numbers) or not all(
+            isinstance(each, str) for each in texts
+        ):
+            raise TypeError(f"expected numbers and texts, found {kept}")
+        return row
+
+
+@dataclass(slots=True)
+class Recorded:
+    """The rows of this run of pytest."""
+
+    rows: list[Row] = field(default_factory=list)
+
+
+RECORDED = Recorded()
+
+
+def beside(work: str, ours: float, peer: str, theirs: float, most: float) -> Row:
+    """Seconds of ours and of a peer; the claim is that ours / theirs is at most `most`."""
+    return Row(work, ours, most, Sense.RATIO, "s", peer, theirs)
 
 
 def show(rows: Sequence[Row]) -> None:
-    """Print the table, and add its rows to bench.json when this is `make bench`."""
-    print("work | ours | peer | ratio | limit")
+    """Print the rows and keep them for the table; AssertionError names those beyond their limit."""
+    print(" | ".join(HEADS))
     for row in rows:
-        peer = f"{row.peer_seconds:.3f} s ({row.peer})"
-        print(f"{row.work} | {row.ours:.3f} s | {peer} | {row.ratio:.2f} | {row.limit:.1f} s")
-    if not os.environ.get("RUNBOOK_BENCH"):
-        return
-    known = json.loads(_FILE.read_text(encoding="utf-8")) if _FILE.exists() else []
-    at = datetime.now(UTC).isoformat(timespec="seconds")
-    known += [{"at": at, **asdict(row), "ratio": round(row.ratio, 3)} for row in rows]
-    _FILE.write_text(json.dumps(known, indent=1) + "\n", encoding="utf-8")
+        print(" | ".join(row.cells()))
+    RECORDED.rows += rows
+    missed = [" | ".join(row.cells()) for row in rows if not row.holds]
+    assert not missed, "beyond the limit: " + "; ".join(missed)
+
+
+HEADS = ("work", "ours", "peer", "ratio", "limit")
+
+
+def number(value: float) -> str:
+    """Three digits, thousands apart."""
+    if abs(value) >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.2f}" if abs(value) >= 1 else f"{value:.3f}"
+
+
+def _short(value: object) -> object:
+    return float(f"{value:.4g}") if isinstance(value, float) else value
