@@ -3,6 +3,7 @@
 from urllib.parse import urlsplit
 
 from deployments.gateway.app import build_app
+from deployments.gateway.collecting import collect_rarely
 from deployments.gateway.dispatcher import Dispatcher
 from deployments.gateway.log import log_as_json
 from deployments.gateway.prefect_api import PrefectApi
@@ -27,6 +28,7 @@ def main() -> None:
         )
         reconciler = Reconciler() if settings().alertmanager.urls else None
         app = build_app(dispatcher, Ticker(), reconciler)
+        collect_rarely()
         Server(configuration(app, host, port), app.state.live).run()
 
 

@@ -31,6 +31,7 @@ from prefect.flow_engine import run_flow
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 from prefect.states import Pending
 
+from deployments.gateway.collecting import collect_rarely
 from deployments.gateway.prefect_api import CLAIMED
 from tasks.clients.kubernetes_identity import is_configured
 from tasks.domain.redaction import Redactor
@@ -58,6 +59,7 @@ def main(arguments: list[str]) -> None:
         get_client(sync_client=True) as client,
     ):
         _warm_up(client, modules)
+        collect_rarely()
         _say(channel, {"ready": os.getpid()})
         for line in orders:
             order = json.loads(line)
