@@ -14,7 +14,7 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input
 # Content, not time, decides whether .venv is stale: a checkout that only touches files costs nothing.
 LOCKED := .venv/installed.lock
 PROJECT := .venv/installed.toml
-KERNEL := tasks/domain/ledger/_kernel.c
+KERNEL := $(wildcard tasks/domain/ledger/_*.[ch])
 
 # An interpreter is taken when it runs, is 3.11 to 3.13 and can make environments. A name on PATH
 # proves nothing: version managers leave names there that answer with an error.

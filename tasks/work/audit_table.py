@@ -16,7 +16,8 @@ from psycopg.rows import TupleRow
 
 from tasks.clients import postgres
 from tasks.clients.errors import Malformed, Transient
-from tasks.domain.ledger.kernel import HASH_SIZE, KERNEL
+from tasks.domain.ledger.kernel import KERNEL
+from tasks.domain.ledger.kernel_protocol import HASH_SIZE
 from tasks.domain.ledger.records import MAX_LINE_BYTES
 
 

@@ -452,9 +452,14 @@ class Vanishing(DirectoryLog):
     gone = ""
 
     def read(self, path, limit=2**40):
-        if path == self.gone:
-            raise NotFound(f"{path} does not exist")
-        return super().read(path, limit)
+        (data,) = self.read_many([path], limit)
+        return data
+
+    def read_many(self, paths, limit=2**40):
+        for path in paths:
+            if path == self.gone:
+                raise NotFound(f"{path} does not exist")
+            yield super().read(path, limit)
 
 
 def test_keys_that_lead_out_of_the_log_are_not_read(tmp_path):

@@ -8,7 +8,8 @@ what makes verifiers slow. `kernel` says who computes them.
 from collections.abc import Sequence
 from hashlib import sha256
 
-from tasks.domain.ledger.kernel import HASH_SIZE, KERNEL, LEAF_PREFIX, NODE_PREFIX
+from tasks.domain.ledger.kernel import KERNEL
+from tasks.domain.ledger.kernel_protocol import HASH_SIZE, LEAF_PREFIX, NODE_PREFIX
 
 __all__ = [
     "EMPTY_ROOT",

@@ -1,18 +1,20 @@
-"""Events in their writer's own form, recognised whole by one regular expression and no parser.
+"""Events in their writer's own form, recognised whole without a parser.
 
 rlhf-audit-trail 0.1 stores `json.dumps(event, sort_keys=True, separators=(",", ":"))`, so the
 hashed bytes are the stored ones without three members. Cutting them out is only right where every
 JSON parser would read the same members at the same places. The argument:
 
 1. A shape is learned from an event that a strict parser has read: which keys in which objects, and
-   where scalars and flat lists stand. Its pattern spells all keys out, sorted and unique because
+   where scalars and flat lists stand. It is a text of its own where our C takes events apart
+   (`_shape.c`), else a regular expression. Either spells all keys out, sorted and unique because
    they come from a dict; so no text can bring a duplicate, a key out of order, one spelled with an
    escape, or a nested `_previous_hash` in place of the real one.
-2. A text that the pattern matches from its first to its last mark is JSON of exactly that shape.
+2. A text that has the shape, or matches it, from its first to its last mark is JSON of that shape.
    JSON's grammar is unambiguous, so a parser finds the same strings between the same quotes, and
    what is captured is what it would read. Text inside a string can't leave it: the text is
    printable ASCII, an escaped backslash or quote is masked by NULs from left to right (which is how
    a parser pairs them, as backslashes stand in strings only), and so every quote delimits a string.
+   Our C leaves events with an escape to the regular expression.
 3. Serialising again, with numbers spelled as they stand, gives the same bytes: keys are in order,
    there is no white space, and each escape is the one that Python writes. Numbers are valid, finite
    and short; their spelling is hashed as it is stored, here as by `legacy_events`.
@@ -31,6 +33,8 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
+from tasks.domain.ledger.kernel import KERNEL
+from tasks.domain.ledger.kernel_protocol import Kernel
 from tasks.domain.ledger.legacy_events import (
     MAX_EVENT_BYTES,
     MAX_NAME,
@@ -66,6 +70,12 @@ _SECONDS = r"[1-9][0-9]{0,14}+\.[0-9]{1,30}+"
 _WORD = r"(?:true|false|null)"
 _LINK = r'"([^"]{64})"'
 
+_TIME = re.compile(_SECONDS).fullmatch
+_LINK_KEY = "_previous_hash"
+
+_Parts = tuple[str, str, str, str, str, str, bytes]
+"""Link, event id, hash, session id, signature, time, as they stand; what the hash is over."""
+
 _new = tuple.__new__
 _Matcher = Callable[[str], re.Match[str] | None]
 
@@ -76,7 +86,9 @@ class EventReader:
     Not for several threads at once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, kernel: Kernel = KERNEL) -> None:
+        self._kernel = kernel
+        self._shapes: set[bytes] = set()
         self._matchers: dict[str, list[_Matcher]] = {}
         self._known: set[str] = set()
         self._member = 0
@@ -92,6 +104,9 @@ class EventReader:
         if event.computed != event.stored or stored != written_form(members):
             return event
         self._learn(members["event_type"], members["data"])
+        parts = self._kernel.read_event(stored)
+        if parts is not None and len(self._shapes) < MAX_SHAPES:
+            self._shapes.add(parts[0])
         return event._replace(is_sliced=True)
 
     def read_slices(self, stored: bytes) -> LegacyEvent | None:
@@ -100,6 +115,32 @@ class EventReader:
         A text that its hash does not fit is left to the parser: what is said against an event
         never rests on slices.
         """
+        found = self._by_shape(stored) or self._by_pattern(stored)
+        if found is None or len(stored) > MAX_EVENT_BYTES:
+            return None
+        link, event_id, stored_hash, session, signed, seconds, hashed = found
+        computed = sha256(hashed).digest()
+        if computed.hex() != stored_hash:
+            return None
+        try:
+            previous = unhexlify(link) if link else None
+            signature = unhexlify(signed[1:-1]) if signed != "null" else None
+        except (HexError, ValueError):
+            return None
+        return _new(
+            LegacyEvent,
+            (event_id, session, float(seconds), computed, computed, previous, signature, True),
+        )
+
+    def _by_shape(self, stored: bytes) -> _Parts | None:
+        """By the shape that our C gives, where it is one that was learned."""
+        parts = self._kernel.read_event(stored)
+        if parts is None or parts[0] not in self._shapes or not _TIME(parts[6]):
+            return None
+        return parts[1:]
+
+    def _by_pattern(self, stored: bytes) -> _Parts | None:
+        """By a regular expression that was learned."""
         time_at = stored.rfind(_TIMESTAMP)
         end = time_at - self._member
         if stored[end : end + _AFTER_SIGNATURE] != _SIGNATURE:
@@ -108,33 +149,24 @@ class EventReader:
         body = stored[:end] + stored[time_at:]
         if end < 0 or body.translate(None, _PRINTABLE):
             return None
+        signature = stored[end + _AFTER_SIGNATURE : time_at]
+        if signature != b"null" and not (
+            len(signature) > 1 and signature[0] == signature[-1] == _QUOTE
+        ):
+            return None
         text = body.decode("ascii")
         is_escaped = "\\" in text
         if is_escaped:
             text = _masked(text)
         match = self._latest(text) or self._match(text)
-        if match is None:
+        if match is None or not signature.isascii():
             return None
         link, event_id, stored_hash, session, seconds = match.groups()
-        after = end - _SESSION - len(session)
-        computed = sha256(body[: after - _CUT] + body[after:]).digest()
-        if computed.hex() != stored_hash or len(stored) > MAX_EVENT_BYTES:
-            return None
         if is_escaped and not _are_plain(event_id, session):
             return None
-        try:
-            previous = unhexlify(link) if link else None
-            start, last = end + _AFTER_SIGNATURE, time_at - 1
-            if start < last and stored[start] == _QUOTE == stored[last]:
-                signature: bytes | None = unhexlify(stored[start + 1 : last])
-            else:
-                signature = _null(stored[start:time_at])
-        except (HexError, ValueError):
-            return None
-        return _new(
-            LegacyEvent,
-            (event_id, session, float(seconds), computed, computed, previous, signature, True),
-        )
+        after = end - _SESSION - len(session)
+        hashed = body[: after - _CUT] + body[after:]
+        return link, event_id, stored_hash, session, signature.decode("ascii"), seconds, hashed
 
     def _match(self, text: str) -> re.Match[str] | None:
         """By the shapes of the event's type; the one that fits is tried first next time."""
@@ -150,7 +182,7 @@ class EventReader:
         members = _members(data, 1)
         if members is None or members.count('":') > _MAX_KEYS or not _PLAIN.fullmatch(event_type):
             return
-        link = "" if "_previous_hash" in data else "()"
+        link = "" if _LINK_KEY in data else "()"
         pattern = (
             rf'\{{"data":{link}{members},"event_id":{_NAME},"event_type":"{re.escape(event_type)}"'
             rf',"hash":"([^"]{{64}})","merkle_proof":null,"session_id":{_NAME}'
@@ -170,11 +202,8 @@ def _masked(text: str) -> str:
     return "" if _ODD_ESCAPE.search(text) else text
 
 
-def _null(value: bytes) -> bytes | None:
-    """None for `null`; ValueError for anything else."""
-    if value != b"null":
-        raise ValueError("expected a signature in quotes, or null")
-    return None
+def _is_quoted(value: bytes) -> bool:
+    return len(value) > 1 and value[0] == value[-1] == _QUOTE
 
 
 def _are_plain(*names: str) -> bool:
@@ -186,7 +215,7 @@ def _members(data: Mapping[str, Any], level: int) -> str | None:
     """The pattern of an object; None when it holds something that shapes do not describe."""
     parts = []
     for key in sorted(data):
-        is_link = level == 1 and key == "_previous_hash"
+        is_link = level == 1 and key == _LINK_KEY
         inner = _LINK if is_link else _value(data[key], level)
         if inner is None or len(key) > _MAX_KEY or not _PLAIN.fullmatch(key):
             return None

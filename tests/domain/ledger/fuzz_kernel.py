@@ -63,6 +63,21 @@ def rows(noise: random.Random) -> bytes:
     return bytes(sent[: noise.randrange(len(sent) + 1)])
 
 
+def event(noise: random.Random) -> bytes:
+    """A legacy event, perhaps with some bytes altered, repeated or left out."""
+    sent = bytearray(
+        b'{"data":{"_previous_hash":"%b","a":{"b":{"c":[1,2.5e-07],"d":[]}},"e":["x","y"],"f":-0.25}'
+        b',"event_id":"i","event_type":"t","hash":"%b","merkle_proof":null,"session_id":"s"'
+        b',"signature":"%b","timestamp":1700000000.5}' % (b"a" * 64, b"b" * 64, b"c" * 40)
+    )
+    for _ in range(noise.randrange(4)):
+        at = noise.randrange(len(sent))
+        sent[at : at + noise.randrange(3)] = noise.choice(
+            (b"", b"{", b"[", b'"', b"\\", b"9", b"{" * 40)
+        )
+    return bytes(sent[: noise.choice((len(sent), noise.randrange(len(sent) + 1)))])
+
+
 def hostile(kernel: ModuleType, noise: random.Random) -> None:
     """Spans of any kind: an answer or a ValueError, and never a byte beyond the buffers."""
     text = noise.randbytes(noise.randrange(100))
@@ -76,6 +91,8 @@ def hostile(kernel: ModuleType, noise: random.Random) -> None:
         lambda: kernel.pair_hashes(noise.randbytes(noise.randrange(200))),
         lambda: kernel.copy_rows(text, noise.randrange(-2, 6)),
         lambda: kernel.copy_rows(rows(noise), 3),
+        lambda: kernel.read_event(event(noise)),
+        lambda: kernel.read_event(text),
         lambda: kernel.split(text, noise.choice((-1, 0, 2**62)), noise.choice((-1, 0, 2**62))),
     ):
         with contextlib.suppress(ValueError):

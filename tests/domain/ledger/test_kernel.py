@@ -17,7 +17,7 @@ from tasks.domain.ledger.lines import Lines
 from tests.domain.ledger.sample_log import chained
 
 LINES = st.lists(st.binary(max_size=300), max_size=40)
-CALLS = ("leaf_hashes", "pair_hashes", "first_unchained", "split", "copy_rows")
+CALLS = ("leaf_hashes", "pair_hashes", "first_unchained", "split", "copy_rows", "read_event")
 HASHLIB = Hashlib()
 
 
@@ -120,9 +120,11 @@ def test_hashes_that_do_not_fit_are_refused():
     [
         ({"leaf_hashes": lambda _, spans: bytes(2 * len(spans))}, "other leaf hashes"),
         ({"pair_hashes": lambda level: level[::2]}, "other node hashes"),
-        ({"first_unchained": lambda *_: -1}, "other links"),
-        ({"first_unchained": lambda *_: 3}, "other links"),
+        ({"first_unchained": lambda *_: -1}, "links of a chain"),
+        ({"first_unchained": lambda *_: 3}, "links of a chain"),
         ({"split": lambda *_: (b"", 0)}, "other lines"),
+        ({"copy_rows": lambda *_: (b"", True, [b""], 0)}, "other rows"),
+        ({"read_event": lambda _: (b"",) * 8}, "other parts"),
         ({"split": None}, "self-test"),
         ({"leaf_hashes": lambda *_: 1 // 0}, "self-test"),
     ],

@@ -12,7 +12,7 @@ import pytest
 import tasks.domain.ledger as package
 from tests.domain.ledger import fuzz_kernel
 
-SOURCE = Path(package.__file__).with_name("_kernel.c")
+SOURCES = sorted(map(str, Path(package.__file__).parent.glob("_*.c")))
 SANITIZERS = "-fsanitize=address,undefined"
 SECONDS = "4"
 
@@ -25,7 +25,7 @@ def sanitized(tmp_path_factory):
     module = tmp_path_factory.mktemp("kernel") / "_kernel.abi3.so"
     flags = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-O1", "-g", "-fno-sanitize-recover=all"]
     include = sysconfig.get_path("include")
-    command = ["gcc", *flags, SANITIZERS, "-shared", "-fPIC", f"-I{include}", str(SOURCE)]
+    command = ["gcc", *flags, SANITIZERS, "-shared", "-fPIC", f"-I{include}", *SOURCES]
     built = subprocess.run([*command, "-o", module], capture_output=True, text=True, check=False)
     if "cannot find -lasan" in built.stderr or "Python.h" in built.stderr:
         pytest.skip(f"cannot build with sanitizers here: {built.stderr[:200]}")
