@@ -8,6 +8,7 @@ from prefect import task
 from tasks.clients import audit_api
 from tasks.clients.errors import ClientError, NotFound
 from tasks.clients.object_store import ObjectStore
+from tasks.crews import hashing_crew
 from tasks.domain.errors import NotProven
 from tasks.domain.ledger import Checkpoint, Trust, Verdict
 from tasks.domain.ledger.scope import FULL, Scope, choose_scope
@@ -58,28 +59,30 @@ def find_head_size() -> int | None:
 @task(name="Verify the audit table", tags={"runbook:audit.diagnosis.integrity"}, **READ)
 def verify_audit_table(scope: Scope = FULL, size: int | None = None) -> Verdict:
     """Hash the rows as stored and compare with the signed checkpoint (RFC 6962 root)."""
-    return table_verification.verify_table(
-        settings().database.reader_dsn.get_secret_value(),
-        sealed_log(),
-        log_trust(),
-        shown_progress("table", "records of the table hashed"),
-        scope=scope,
-        workers=settings().ledger.workers,
-        size=size,
-    )
+    with hashing_crew() as crew:
+        return table_verification.verify_table(
+            settings().database.reader_dsn.get_secret_value(),
+            sealed_log(),
+            log_trust(),
+            shown_progress("table", "records of the table hashed"),
+            scope=scope,
+            crew=crew,
+            size=size,
+        )
 
 
 @task(name="Verify the sealed log", tags={"runbook:audit.diagnosis.merkle"}, **READ)
 def verify_sealed_log(scope: Scope = FULL, size: int | None = None) -> Verdict:
     """Segments and tiles of the object store against the same signed checkpoint."""
-    return verification.verify_log(
-        sealed_log(),
-        log_trust(),
-        shown_progress("store", "records of the object store hashed"),
-        scope=scope,
-        workers=settings().ledger.workers,
-        size=size,
-    )
+    with hashing_crew() as crew:
+        return verification.verify_log(
+            sealed_log(),
+            log_trust(),
+            shown_progress("store", "records of the object store hashed"),
+            scope=scope,
+            crew=crew,
+            size=size,
+        )
 
 
 @task(name="Compare with the anchor", tags={"runbook:audit.diagnosis.merkle"}, **READ)

@@ -28,6 +28,7 @@ from tasks.sections.components import (
     LokiSettings,
     StorageCareSettings,
 )
+from tasks.sections.dask import DaskSettings
 from tasks.sections.house import (
     ChangeSettings,
     ChatSettings,
@@ -83,6 +84,7 @@ class Settings(BaseSettings):
     store: StoreSettings = StoreSettings()
     evidence: EvidenceSettings = EvidenceSettings()
     ledger: LedgerSettings = LedgerSettings()
+    dask: DaskSettings = DaskSettings()
     sealer: SealerSettings = SealerSettings()
     responder: ResponderSettings = ResponderSettings()
     chat: ChatSettings = ChatSettings()

@@ -133,6 +133,16 @@ class ObjectStore:
         """Pickled by its settings, for worker processes that make connections of their own."""
         return ObjectStore, (self._settings,)
 
+    @property
+    def endpoint_url(self) -> str:
+        """The server's URL; empty for AWS."""
+        return self._settings.endpoint_url
+
+    @property
+    def region(self) -> str:
+        """The region that requests are signed for."""
+        return self._settings.region
+
     def close(self) -> None:
         """Close the connections."""
         self._client.close()

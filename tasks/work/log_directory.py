@@ -19,6 +19,7 @@ from typing import BinaryIO
 
 from tasks.clients.errors import ClientError, Conflict, Denied, Malformed, NotFound, Transient
 from tasks.domain.errors import BadInput
+from tasks.work.log_places import DirectoryPlace
 
 MAX_FILES = 1_000_000
 MAX_FILE_BYTES = 2 * 1024**3
@@ -51,6 +52,10 @@ class DirectoryLog:
 
     def __str__(self) -> str:
         return str(self._root)
+
+    def place(self) -> DirectoryPlace:
+        """Where other machines find it, if they have the disk too."""
+        return DirectoryPlace(self._root.absolute())
 
     def read(self, path: str, limit: int = MAX_FILE_BYTES) -> bytes:
         """The file's bytes; NotFound, or BadInput for anything but a plain file."""

@@ -13,6 +13,7 @@ from tasks.clients.object_store import ObjectStore, check_key
 from tasks.domain.ledger.segments import MAX_STORED_BYTES
 from tasks.work.log_directory import DirectoryLog
 from tasks.work.log_files import LogStore
+from tasks.work.log_places import BucketPlace
 
 __all__ = ["DirectoryLog", "LogStore", "ObjectLog"]
 
@@ -40,6 +41,11 @@ class ObjectLog:
 
     def __str__(self) -> str:
         return f"s3://{self._bucket}/{self._prefix}"
+
+    def place(self) -> BucketPlace:
+        """Where other machines find it, with keys of their own."""
+        store = self._store
+        return BucketPlace(store.endpoint_url, store.region, self._bucket, self._prefix)
 
     def read(self, path: str, limit: int = MAX_STORED_BYTES) -> bytes:
         """The object's bytes."""

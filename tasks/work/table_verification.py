@@ -4,6 +4,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 
 from psycopg import Connection
 from psycopg.rows import TupleRow
@@ -17,12 +18,16 @@ from tasks.domain.ledger.compare import Comparer
 from tasks.domain.ledger.comparison import Comparison, joined
 from tasks.domain.ledger.judgement import Subject
 from tasks.domain.ledger.scope import FULL, Scope
+from tasks.domain.ledger.shards import Part
 from tasks.work import audit_table
 from tasks.work.comparisons import compare_with_api
+from tasks.work.crews import Crew, Processes
 from tasks.work.heap import keep_freed_memory
 from tasks.work.log_files import LogStore
-from tasks.work.parallel import over_workers
+from tasks.work.placed_shards import PlacedTable, PlacedTree, own_reader
 from tasks.work.reading_ahead import ahead
+from tasks.work.rechecks import recheck
+from tasks.work.shard_jobs import Cut, ShardJob
 from tasks.work.trusted import Progress, Run, begin
 from tasks.work.verification import TABLE, blocks_to_check, compare_rows
 
@@ -38,11 +43,15 @@ def verify_table(
     *,
     scope: Scope = FULL,
     workers: int = 1,
+    crew: Crew | None = None,
     size: int | None = None,
     now: datetime | None = None,
     leaves_too: bool = False,
 ) -> Verdict:
     """The rows of `audit_records` against the newest head of `log`. `dsn`: a read-only role.
+
+    `crew`: who hashes, instead of so many `workers` of this machine; other machines read the table
+    by the DSN of their own settings, in the snapshot that is taken here.
 
     `leaves_too`: NotProven when a signed record's stored leaf is not its hash, which no verdict is
     about: the system that is to serve the table shows it to its users.
@@ -60,10 +69,17 @@ def verify_table(
             _check_is_table(connection)
             wider = _with_incomplete(connection, scope)
             tell = run.teller(progress, wider)
-            runs = _with_tail(blocks_to_check(wider, run.trusted.signed.size, workers), wider)
-            if workers > 1 and len(runs) > 1:
-                jobs = [_Job(dsn, shared, run.trusted.signed, *each, leaves_too) for each in runs]
-                parts = over_workers(_check, jobs, workers, lambda part: tell(part.records))
+            who = crew or Processes(workers)
+            runs = _with_tail(blocks_to_check(wider, run.trusted.signed.size, who.width), wider)
+            if who.is_remote or (who.width > 1 and len(runs) > 1):
+                signed, head = run.trusted.signed, run.trusted.head.checkpoint
+                cut = Cut.of(TABLE, head, signed)
+                tree = PlacedTree.of(log, head, signed) if who.is_remote else None
+                jobs = [_job(cut, tree, dsn, shared, *each, leaves_too) for each in runs]
+                answers = who.compare(cut, jobs, tell)
+                once_more = partial(_one_block, connection, signed)
+                recheck(cut, jobs, answers, who.rechecked, once_more)
+                parts = [part for part, _ in answers]
             else:
                 signed = run.trusted.signed
                 parts = [_compare(connection, signed, *each, tell, leaves_too) for each in runs]
@@ -103,9 +119,36 @@ class _Job:
     leaves_too: bool
 
 
-def _check(job: _Job) -> Comparison:
+def _job(
+    cut: Cut,
+    tree: PlacedTree | None,
+    dsn: str,
+    shared: str,
+    begin: int,
+    end: int,
+    leaves_too: bool,  # noqa: FBT001  as `_Job` says it
+) -> ShardJob:
+    """One stretch; with a `tree` for another machine, and then without our secrets."""
+    tail = end >= block_count(cut.signed.size)
+    shard = cut.shard(begin, end, tail=tail)
+    if tree is not None:
+        return ShardJob(shard, _check_placed, PlacedTable(tree, shared, begin, end, leaves_too))
+    return ShardJob(shard, _check, _Job(dsn, shared, cut.signed, begin, end, leaves_too))
+
+
+def _one_block(connection: Connection[TupleRow], signed: SignedBlocks, index: int) -> Part:
+    return _compare(connection, signed, index, index + 1, None, leaves_too=False), ()
+
+
+def _check(job: _Job) -> Part:
     with audit_table.reading(job.dsn) as connection, audit_table.snapshot(connection, job.shared):
-        return _compare(connection, job.signed, job.begin, job.end, None, job.leaves_too)
+        done = _compare(connection, job.signed, job.begin, job.end, None, job.leaves_too)
+    return done, ()
+
+
+def _check_placed(job: PlacedTable) -> Part:
+    _, signed = job.tree.open()
+    return _check(_Job(own_reader(), job.shared, signed, job.begin, job.end, job.leaves_too))
 
 
 def _compare(

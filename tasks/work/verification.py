@@ -7,17 +7,23 @@ everything is hashed; a `Scope` takes the new records and a sample of the older 
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 
-from tasks.domain.ledger import Code, Finding, Trust, Verdict
+from tasks.domain.ledger import Checkpoint, Code, Finding, Trust, Verdict
 from tasks.domain.ledger.blocks import BLOCK, SignedBlocks, block_count
 from tasks.domain.ledger.compare import Comparer
 from tasks.domain.ledger.comparison import Comparison, joined
 from tasks.domain.ledger.scope import FULL, Scope
 from tasks.domain.ledger.segments import SEGMENT_LINES
+from tasks.domain.ledger.shards import Part
+from tasks.work.crews import Crew, Processes
 from tasks.work.log_files import LogStore
 from tasks.work.log_heads import stored_sizes
 from tasks.work.log_segments import segments_by_block, strays
-from tasks.work.parallel import over_workers, stretches
+from tasks.work.parallel import stretches
+from tasks.work.placed_shards import PlacedStore, PlacedTree, check_placed_store
+from tasks.work.rechecks import recheck
+from tasks.work.shard_jobs import Cut, ShardJob
 from tasks.work.store_check import StoreCheck, StoreJob, check_store
 from tasks.work.trusted import Progress, begin
 
@@ -52,12 +58,14 @@ def verify_log(
     *,
     scope: Scope = FULL,
     workers: int = 1,
+    crew: Crew | None = None,
     size: int | None = None,
     now: datetime | None = None,
 ) -> Verdict:
     """A sealed log by itself: every checkpoint, tile and line of every segment in the scope.
 
-    `size`: of the head to verify against, the newest one by default.
+    `crew`: who hashes, instead of so many `workers` of this machine. `size`: of the head to verify
+    against, the newest one by default.
     """
     run = begin(log.source, log, trust, now, size)
     if isinstance(run, Verdict):
@@ -66,7 +74,9 @@ def verify_log(
     signed = run.trusted.signed
     check = StoreCheck(log, trust, signed, segments_by_block(log), stored_sizes(log))
     wider = scope.with_blocks(_blocks_without_segment(check, scope))
-    done, beside = _check_store(check, wider, workers, run.teller(progress, wider))
+    head = run.trusted.head.checkpoint
+    who = crew or Processes(workers)
+    done, beside = _check_store(check, head, wider, who, run.teller(progress, wider))
     beside += [*check.upper_tiles(), *strays(log)]
     if run.trusted.tiles and not any(each.code is Code.TILES_BAD for each in beside):
         beside.append(Finding(Code.TILES_BAD, log.source, detail=run.trusted.tiles))
@@ -105,14 +115,33 @@ def _blocks_without_segment(check: StoreCheck, scope: Scope) -> list[int]:
 
 
 def _check_store(
-    check: StoreCheck, scope: Scope, workers: int, tell: Callable[[int], None]
+    check: StoreCheck, head: Checkpoint, scope: Scope, crew: Crew, tell: Callable[[int], None]
 ) -> tuple[Comparison, list[Finding]]:
-    runs = blocks_to_check(scope, check.signed.size, workers)
-    if workers > 1 and len(runs) > 1:
-        jobs = [StoreJob(check, begin, end) for begin, end in runs]
-        parts = over_workers(check_store, jobs, workers, lambda part: tell(part[0].records))
+    source = check.log.source
+    runs = blocks_to_check(scope, check.signed.size, crew.width)
+    if crew.is_remote or (crew.width > 1 and len(runs) > 1):
+        cut = Cut.of(source, head, check.signed)
+        jobs = _jobs(cut, check, runs, crew)
+        parts = crew.compare(cut, jobs, tell)
+        recheck(cut, jobs, parts, crew.rechecked, partial(_one_block, check))
     else:
         parts = [check.blocks(begin, end, tell) for begin, end in runs]
-    empty = Comparer(check.log.source, check.signed, check.signed.size).finish()
-    done = joined(check.log.source, [part for part, _ in parts] or [empty])
+    empty = Comparer(source, check.signed, check.signed.size).finish()
+    done = joined(source, [part for part, _ in parts] or [empty])
     return done, [finding for _, findings in parts for finding in findings]
+
+
+def _one_block(check: StoreCheck, index: int) -> Part:
+    return check.blocks(index, index + 1, lambda _: None)
+
+
+def _jobs(
+    cut: Cut, check: StoreCheck, runs: Sequence[tuple[int, int]], crew: Crew
+) -> list[ShardJob]:
+    if not crew.is_remote:
+        return [ShardJob(cut.shard(*run), check_store, StoreJob(check, *run)) for run in runs]
+    tree = PlacedTree.of(check.log, cut.head, check.signed)
+    return [
+        ShardJob(cut.shard(*run), check_placed_store, PlacedStore.of(tree, check, *run))
+        for run in runs
+    ]

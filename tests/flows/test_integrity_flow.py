@@ -1,10 +1,13 @@
 """The nightly verification, as the schedule runs it."""
 
+from pathlib import Path
+
 import pytest
 
 from tasks.domain.facts import FactKind
 from tasks.work import journal, responder
 from tests.flows.responding import Responding
+from tests.tasks.dask_clusters import cluster
 
 pytestmark = pytest.mark.flows
 
@@ -51,4 +54,17 @@ def test_an_api_that_shows_no_head_leaves_the_anchor_where_it_is(responding: Res
     assert "not anchored: the API showed no head" in night.stdout
     with responder.connection() as connection:
         assert connection.execute("SELECT size FROM anchors").fetchall() == []
+    assert journal.all_incidents() == []
+
+
+@pytest.mark.slow
+def test_over_a_dask_cluster_the_night_ends_as_without_one(
+    responding: Responding, tmp_path: Path
+) -> None:
+    with cluster(tmp_path / "dask", 2) as started:
+        night = responding.flow(_NIGHTLY, RUNBOOK_DASK__SCHEDULER=started.address)
+    assert night.returncode == 0, night.stderr
+    assert "verified: 5000 signed records" in night.stdout
+    with responder.connection() as connection:
+        assert connection.execute("SELECT size FROM anchors").fetchall() == [(5000,)]
     assert journal.all_incidents() == []
