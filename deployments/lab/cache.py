@@ -22,6 +22,7 @@ class CacheServer:
 
     directory: Path
     processes: Processes
+    name: str = "cache"
     port: int = field(default_factory=free_port)
     password: str = field(default_factory=new_password)
     child: Child | None = None
@@ -46,7 +47,7 @@ class CacheServer:
         lines = "".join(f"{name} {value}\n" for name, value in settings.items())
         configuration = private_file(self.directory / "valkey.conf", lines)
         self.child = self.processes.start(
-            "cache",
+            self.name,
             [_program(), configuration],
             environment=clean_environment(),
             directory=self.directory,

@@ -10,10 +10,11 @@ def memory_of(pids: Iterable[int]) -> int:
 
     Resident size would count PostgreSQL's shared buffers once for every connection.
     """
-    return sum(_proportional(pid) for pid in _family(set(pids)))
+    return sum(_proportional(pid) for pid in family(set(pids)))
 
 
-def _family(pids: set[int]) -> set[int]:
+def family(pids: set[int]) -> set[int]:
+    """The processes and all that descend from them, now."""
     children: dict[int, list[int]] = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():

@@ -36,31 +36,44 @@ def client_environment(port: int, home: Path) -> dict[str, str]:
     }
 
 
-def start_server(processes: Processes, port: int, home: Path, dsn: str, *, migrated: bool) -> Child:
-    """Start the API and UI and wait for them. `dsn` is of the database that is Prefect's own.
+def server_environment(port: int, home: Path, dsn: str, *, migrated: bool) -> dict[str, str]:
+    """What the server's own processes need. `dsn` is of the database that is Prefect's own.
 
     `migrated` is for a copy of the template: nothing to migrate, no block types to register.
     """
     first_time = "false" if migrated else "true"
+    return {
+        **clean_environment(),
+        **client_environment(port, home),
+        "PREFECT_SERVER_DATABASE_CONNECTION_URL": dsn.replace(
+            "postgresql://", "postgresql+asyncpg://", 1
+        ),
+        "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": first_time,
+        "PREFECT_SERVER_API_HOST": LOOPBACK,
+        "PREFECT_API_BLOCKS_REGISTER_ON_START": first_time,
+        "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
+        # no schedules: a copy of an old template would begin with all that is late by then
+        "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
+    }
+
+
+def start_server(
+    processes: Processes,
+    port: int,
+    home: Path,
+    environment: Mapping[str, str],
+    *,
+    services: bool = True,
+) -> Child:
+    """Start the API and UI and wait for them. Without `services` those run somewhere else."""
     server = processes.start(
         "prefect-server",
         [
             *(sys.executable, "-m", "prefect", "server", "start"),
             *("--host", LOOPBACK, "--port", str(port)),
+            *(() if services else ("--no-services",)),
         ],
-        environment={
-            **clean_environment(),
-            **client_environment(port, home),
-            "PREFECT_SERVER_DATABASE_CONNECTION_URL": dsn.replace(
-                "postgresql://", "postgresql+asyncpg://", 1
-            ),
-            "PREFECT_SERVER_DATABASE_MIGRATE_ON_START": first_time,
-            "PREFECT_SERVER_API_HOST": LOOPBACK,
-            "PREFECT_API_BLOCKS_REGISTER_ON_START": first_time,
-            "PREFECT_SERVER_LOGGING_LEVEL": "WARNING",
-            # no schedules: a copy of an old template would begin with all that is late by then
-            "PREFECT_SERVER_SERVICES_SCHEDULER_ENABLED": "false",
-        },
+        environment=environment,
         directory=home,
         stop_signal=signal.SIGKILL,  # what it knows is in PostgreSQL
     )
@@ -88,13 +101,13 @@ def deploy(processes: Processes, port: int, home: Path) -> None:
         )
 
 
-def start_worker(processes: Processes, environment: Mapping[str, str]) -> Child:
+def start_worker(processes: Processes, environment: Mapping[str, str], name: str = "lab") -> Child:
     """The process worker, for schedules and the UI's own runs. It polls; nobody waits for it."""
     return processes.start(
         "prefect-worker",
         [
             *(sys.executable, "-m", "prefect", "worker", "start"),
-            *("--pool", POOL, "--type", "process", "--name", "lab", "--limit", "2"),
+            *("--pool", POOL, "--type", "process", "--name", name, "--limit", "2"),
         ],
         environment={**clean_environment(), **environment},
         directory=PROJECT,
@@ -102,10 +115,12 @@ def start_worker(processes: Processes, environment: Mapping[str, str]) -> Child:
     )
 
 
-def start_gateway(processes: Processes, environment: Mapping[str, str], url: str) -> Child:
+def start_gateway(
+    processes: Processes, environment: Mapping[str, str], url: str, name: str = "gateway"
+) -> Child:
     """Our service with its warm children; ready when it answers."""
     gateway = processes.start(
-        "gateway",
+        name,
         [sys.executable, "-m", "deployments.gateway"],
         environment={**clean_environment(), **environment},
         directory=PROJECT,

@@ -214,21 +214,22 @@ class Lab(Parts):
         data.result()
         if self.options.prefect:
             with self._timed("Prefect server"):
-                home = self.path / "prefect"
-                home.mkdir()
-                prefect_server.start_server(
-                    self.processes,
-                    self.ports["prefect"],
-                    home,
-                    self.responder.dsn(template.PREFECT_ROLE, template.PREFECT_DATABASE),
-                    migrated=True,
-                )
+                self._start_server()
+
+    def _start_server(self) -> None:
+        home, port = self.path / "prefect", self.ports["prefect"]
+        home.mkdir()
+        dsn = self.responder.dsn(template.PREFECT_ROLE, template.PREFECT_DATABASE)
+        environment = prefect_server.server_environment(port, home, dsn, migrated=True)
+        prefect_server.start_server(self.processes, port, home, environment)
 
     def _start_running(self, responding: Future[None]) -> None:
         """The worker and the gateway, as soon as Prefect answers."""
         responding.result()
-        if not self.options.prefect:
-            return
+        if self.options.prefect:
+            self._start_responders()
+
+    def _start_responders(self) -> None:
         environment = self.responders_environment
         self.worker = prefect_server.start_worker(self.processes, environment)
         if self.options.gateway:

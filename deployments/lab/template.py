@@ -119,8 +119,9 @@ def _build_responder(processes: Processes, place: Path) -> None:
     server = start_responder(processes, place / _DATA, plain_cluster(processes))
     home, port = place / "home", free_port()
     home.mkdir()
+    dsn = server.dsn(PREFECT_ROLE, PREFECT_DATABASE)
     prefect = prefect_server.start_server(
-        processes, port, home, server.dsn(PREFECT_ROLE, PREFECT_DATABASE), migrated=False
+        processes, port, home, prefect_server.server_environment(port, home, dsn, migrated=False)
     )
     prefect_server.deploy(processes, port, home)
     prefect.stop()
