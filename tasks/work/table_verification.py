@@ -25,14 +25,10 @@ from tasks.work.crews import Crew, Processes
 from tasks.work.heap import keep_freed_memory
 from tasks.work.log_files import LogStore
 from tasks.work.placed_shards import PlacedTable, PlacedTree, own_reader
-from tasks.work.reading_ahead import ahead
 from tasks.work.rechecks import recheck
 from tasks.work.shard_jobs import Cut, ShardJob
 from tasks.work.trusted import Progress, Run, begin
 from tasks.work.verification import TABLE, blocks_to_check, compare_rows
-
-_BATCHES_AHEAD = 4
-"""Of about 1 MiB each; more would only wait."""
 
 
 def verify_table(
@@ -70,7 +66,7 @@ def verify_table(
             wider = _with_incomplete(connection, scope)
             tell = run.teller(progress, wider)
             who = crew or Processes(workers)
-            runs = _with_tail(blocks_to_check(wider, run.trusted.signed.size, who.width), wider)
+            runs = _with_tail(blocks_to_check(wider, run.trusted.signed.size, who), wider)
             if who.is_remote or (who.width > 1 and len(runs) > 1):
                 signed, head = run.trusted.signed, run.trusted.head.checkpoint
                 cut = Cut.of(TABLE, head, signed)
@@ -163,11 +159,10 @@ def _compare(
     keep_freed_memory()
     first = None if begin == 0 else begin * BLOCK
     stop = None if end >= block_count(signed.size) else end * BLOCK
-    # one thread reads, this one hashes; it ends before anything else is asked of the connection
     if leaves_too:
         with closing(_with_right_leaves(connection, signed.size, first, stop)) as checked:
             return compare_rows(checked, signed, begin * BLOCK, stop, tell)
-    with closing(ahead(audit_table.stored_rows(connection, first, stop), _BATCHES_AHEAD)) as rows:
+    with closing(audit_table.stored_rows(connection, first, stop, bulk=True)) as rows:
         return compare_rows(rows, signed, begin * BLOCK, stop, tell)
 
 
@@ -175,8 +170,7 @@ def _with_right_leaves(
     connection: Connection[TupleRow], size: int, first: int | None, stop: int | None
 ) -> Generator[tuple[Sequence[int], Sequence[bytes], bytes]]:
     """Rows with the hashes that their lines have; NotProven when a signed one's is another."""
-    rows = audit_table.rows_with_leaves(connection, first, stop)
-    with closing(ahead(rows, _BATCHES_AHEAD)) as read:
+    with closing(audit_table.rows_with_leaves(connection, first, stop)) as read:
         for seqs, records, stored in read:
             leaves = leaf_hashes(records)
             if b"".join(stored) != leaves:

@@ -99,10 +99,11 @@ def compare_rows(
     return comparer.finish()
 
 
-def blocks_to_check(scope: Scope, size: int, workers: int) -> list[tuple[int, int]]:
-    """The scope as runs of neighbouring blocks (begin, end), ascending, for so many workers."""
+def blocks_to_check(scope: Scope, size: int, crew: Crew) -> list[tuple[int, int]]:
+    """The scope as runs of neighbouring blocks (begin, end), ascending, for that crew."""
     runs = [(index, index + 1) for index in scope.sampled]
-    return [*runs, *stretches(scope.since // BLOCK, block_count(size), workers)]
+    first, end = scope.since // BLOCK, block_count(size)
+    return [*runs, *stretches(first, end, crew.width, crew.least_blocks)]
 
 
 def _blocks_without_segment(check: StoreCheck, scope: Scope) -> list[int]:
@@ -118,7 +119,7 @@ def _check_store(
     check: StoreCheck, head: Checkpoint, scope: Scope, crew: Crew, tell: Callable[[int], None]
 ) -> tuple[Comparison, list[Finding]]:
     source = check.log.source
-    runs = blocks_to_check(scope, check.signed.size, crew.width)
+    runs = blocks_to_check(scope, check.signed.size, crew)
     if crew.is_remote or (crew.width > 1 and len(runs) > 1):
         cut = Cut.of(source, head, check.signed)
         jobs = _jobs(cut, check, runs, crew)

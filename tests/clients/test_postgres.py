@@ -153,6 +153,17 @@ def test_a_dsn_becomes_an_environment_and_a_description_without_the_password() -
     assert postgres.environment(postgres.dsn_of(dsn, "other"))["PGDATABASE"] == "other"
 
 
+def test_what_a_dsn_asks_of_the_connection_is_asked_by_programs_as_well() -> None:
+    dsn = "host=db sslcrl=/etc/crl.pem channel_binding=require require_auth=scram-sha-256"
+
+    assert postgres.environment(dsn) == {
+        "PGHOST": "db",
+        "PGSSLCRL": "/etc/crl.pem",
+        "PGCHANNELBINDING": "require",
+        "PGREQUIREAUTH": "scram-sha-256",
+    }
+
+
 def test_a_table_is_there_or_not(audit_database: AuditDatabase) -> None:
     with postgres.connect(audit_database.reader, timeout_seconds=5) as connection:
         assert postgres.table_exists(connection, "public.audit_records")

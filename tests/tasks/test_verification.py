@@ -25,6 +25,7 @@ from tasks.domain.ledger import (
 )
 from tasks.domain.ledger.scope import FULL, Scope, choose_scope
 from tasks.work.comparisons import compare_with_anchor, compare_with_api
+from tasks.work.crews import Processes
 from tasks.work.log_directory import DirectoryLog
 from tasks.work.verification import verify_log, verify_rows
 from tests.domain.ledger import large_log
@@ -76,7 +77,7 @@ class CountingLog(MemoryLog):
 
 def test_two_workers_say_exactly_what_one_says(directory):
     one = verify_log(DirectoryLog(directory), TRUST)
-    two = verify_log(DirectoryLog(directory), TRUST, workers=2)
+    two = verify_log(DirectoryLog(directory), TRUST, crew=Processes(2, least_blocks=1))
     assert (one.status, one.records, one.findings) == (Status.VERIFIED, SIZE, ())
     assert {**one.as_json(), "seconds": 0} == {**two.as_json(), "seconds": 0}
 
@@ -94,7 +95,7 @@ def test_two_workers_name_the_same_damage_as_one(tmp_path, directory):
         ("SEGMENT_TORN", BLOCK, BLOCK),
     }
     for workers in (1, 2):
-        verdict = verify_log(DirectoryLog(copy), TRUST, workers=workers)
+        verdict = verify_log(DirectoryLog(copy), TRUST, crew=Processes(workers, least_blocks=1))
         assert verdict.status is Status.TAMPERED
         assert found(verdict) == expected
 
@@ -178,7 +179,7 @@ def test_a_store_cut_off_over_several_stretches_is_one_truncation(tmp_path, dire
     for path in SEGMENTS[1:]:
         (copy / path).unlink()
     for workers in (1, 2):
-        verdict = verify_log(DirectoryLog(copy), TRUST, workers=workers)
+        verdict = verify_log(DirectoryLog(copy), TRUST, crew=Processes(workers, least_blocks=1))
         assert found(verdict) == {("TRUNCATED", BLOCK, SIZE - BLOCK)}
 
 
@@ -329,7 +330,7 @@ def test_only_the_altered_record_before_a_seam_is_named(tmp_path, directory):
     lines[-1] = changed(lines[-1])
     (copy / SEGMENTS[0]).write_bytes(packed(lines))
     for workers in (1, 2):
-        verdict = verify_log(DirectoryLog(copy), TRUST, workers=workers)
+        verdict = verify_log(DirectoryLog(copy), TRUST, crew=Processes(workers, least_blocks=1))
         assert found(verdict) == {("MODIFIED", BLOCK - 1, 1)}
 
 

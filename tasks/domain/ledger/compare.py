@@ -29,7 +29,7 @@ from tasks.domain.ledger.tree import CompactRange, MerkleTree
 from tasks.domain.ledger.verdicts import Code
 
 _MAX_GAPS = 100_000
-_MAX_PENDING_BYTES = 32 * 1024 * 1024
+_MAX_PENDING_BYTES = 64 * 1024 * 1024
 
 Visit = Callable[[int, MerkleTree], None]
 """Called with each block that is as signed: its index, and the tree over its leaves."""
@@ -54,7 +54,7 @@ class Comparer:
 
     `begin` and `end` bound the part of the log that is looked at: `begin` is a block's first seq;
     without an `end` the unsigned tail belongs to it. Leaf hashes that the source stores beside its
-    records are not asked. Memory: one block's lines (at most 32 MiB of them) and leaves.
+    records are not asked. Memory: one block's lines (at most 64 MiB of them) and leaves.
     """
 
     def __init__(

@@ -1,0 +1,101 @@
+"""COPY TO STDOUT by psql, in a process of its own: what a bulk reader takes on one connection.
+
+psycopg gives a COPY out row by row, and each row is a call that holds the interpreter: more than
+half of the time that reading and hashing a table takes. psql writes the same bytes into a pipe, so
+that one process reads while the other one hashes. It joins the snapshot of the caller's own
+transaction, which stays open meanwhile.
+"""
+
+import fcntl
+import re
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import psycopg
+from psycopg import Connection, conninfo, errors, sql
+from psycopg.rows import TupleRow
+
+from tasks.clients.errors import ClientError, Denied, Malformed, NotFound, Transient
+from tasks.clients.postgres import translated
+from tasks.clients.tool_process import output_of
+
+_MOST_SECONDS = 24 * 3600.0
+_PIPE_BYTES = 1024 * 1024
+"""What an unprivileged process may have (fs.pipe-max-size)."""
+
+_STATE = re.compile(r"\b(?:ERROR|FATAL): {1,2}([0-9A-Z]{5}): ")
+_JOINED = (
+    "SET search_path = pg_catalog, public",
+    "SET row_security = off",
+    "SET lock_timeout = '30s'",
+    "SET statement_timeout = 0",
+    "SET idle_in_transaction_session_timeout = 0",
+    "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
+    "SET TRANSACTION SNAPSHOT {}",
+    "SET LOCAL enable_sort = off",
+)
+
+
+@contextmanager
+def copied(
+    connection: Connection[TupleRow], query: sql.Composed, psql: Path
+) -> Iterator[Callable[[], bytes]]:
+    """Yields what gives the next bytes of `COPY (query) TO STDOUT (FORMAT BINARY)`, b"" at last.
+
+    `connection`: in a transaction whose snapshot is read. Errors of the server are those that
+    `connect` makes of them.
+    """
+    arguments = [
+        str(psql),
+        *("--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"),
+        "--set=VERBOSITY=verbose",  # which adds the SQLSTATE
+        *(f"--command={each}" for each in _statements(connection, query)),
+    ]
+    dsn = conninfo.make_conninfo(connection.info.dsn, password=connection.info.password)
+    with (
+        _by_state(),
+        output_of(arguments, _MOST_SECONDS, stdin=subprocess.DEVNULL, uid=None, dsn=dsn) as out,
+    ):
+        _widen(out)
+        yield lambda: out.read(_PIPE_BYTES)
+
+
+def _statements(connection: Connection[TupleRow], query: sql.Composed) -> Iterator[str]:
+    with translated("share a snapshot"):
+        row = connection.execute("SELECT pg_export_snapshot()").fetchone()
+    snapshot = str(row[0]) if row else ""
+    for each in _JOINED:
+        yield sql.SQL(each).format(snapshot).as_string(connection)
+    copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)
+    yield copy.as_string(connection)
+
+
+@contextmanager
+def _by_state() -> Iterator[None]:
+    """What psql failed of, by the SQLSTATE of the server: without one it was not the rows."""
+    try:
+        yield
+    except Malformed as error:
+        state = _STATE.search(str(error))
+        raise (_by_sqlstate(state[1], str(error)) if state else Transient(str(error))) from error
+
+
+def _by_sqlstate(state: str, text: str) -> ClientError:
+    with suppress(KeyError):
+        found = errors.lookup(state)
+        if issubclass(found, psycopg.OperationalError):
+            return Transient(text)
+        if issubclass(found, errors.InsufficientPrivilege):
+            return Denied(text)
+        if issubclass(found, errors.UndefinedTable | errors.UndefinedColumn):
+            return NotFound(text)
+    return Malformed(text)
+
+
+def _widen(out: BinaryIO) -> None:
+    """A wider pipe, for fewer turns between the two processes, where that is allowed."""
+    with suppress(OSError):
+        fcntl.fcntl(out, fcntl.F_SETPIPE_SZ, _PIPE_BYTES)
