@@ -6,8 +6,10 @@ the dead one's id, so repeating any line after a kill changes nothing.
 """
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from deployments.gateway.outbox import Outbox, Row, last_run
 from deployments.gateway.prefect_api import PrefectApi, Run
@@ -35,10 +37,11 @@ DONE, FAILED, GAVE_UP = "done", "failed", "gave-up"
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """The run is Scheduled: a child may claim it."""
+    """The run is Scheduled, and a child may claim it; or `created` Claimed, for the one child."""
 
     run: str
     entrypoint: str
+    created: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +206,7 @@ class Advance:
             name=f"{verb}{row.incident}",
             tags=[row.incident],
             parameters={"incident_id": row.incident},
+            is_claimed=True,
         )
         return self._bind(row, run)
 
@@ -213,7 +217,7 @@ class Advance:
 
     def _hand_over(self, row: Row, run: Run) -> HandOver:
         deployment = INCIDENT if row.deployment == RESUME else row.deployment
-        return HandOver(run.id, self._api.deployment(deployment).entrypoint)
+        return HandOver(run.id, self._api.deployment(deployment).entrypoint, run.created)
 
 
 def _failed(run: str) -> str:

@@ -24,11 +24,18 @@ from uuid import UUID
 import httpx
 from prefect import Flow, flow, task
 from prefect.client.orchestration import SyncPrefectClient, get_client
-from prefect.client.schemas import OrchestrationResult, State, StateDetails
+from prefect.client.schemas import FlowRun, OrchestrationResult, State, StateDetails
 from prefect.client.schemas.responses import SetStateStatus
+from prefect.context import SyncClientContext
 from prefect.exceptions import Abort, Pause
 from prefect.flow_engine import run_flow
-from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+from prefect.settings import (
+    PREFECT_API_TLS_INSECURE_SKIP_VERIFY,
+    PREFECT_API_URL,
+    PREFECT_FLOWS_HEARTBEAT_FREQUENCY,
+    temporary_settings,
+)
+from prefect.settings.legacy import Setting
 from prefect.states import Pending
 
 from deployments.gateway.collecting import collect_rarely
@@ -54,31 +61,43 @@ def main(arguments: list[str]) -> None:
     with (
         socket.socket(fileno=descriptor) as channel,
         channel.makefile("r", encoding="utf-8") as orders,
-        # Our lease replaces the heartbeat, which costs a second at the end of every flow.
-        temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}),
-        get_client(sync_client=True) as client,
+        temporary_settings(_prefect_settings()),
     ):
-        _warm_up(client, modules)
-        collect_rarely()
-        _say(channel, {"ready": os.getpid()})
-        for line in orders:
-            order = json.loads(line)
-            with working_under(Claim(order["row"], order["holder"], order["run"])):
-                answer = _run(client, UUID(order["run"]), order["entrypoint"])
-            _say(channel, {"ended": order["run"], **answer})
+        _load_all(modules)
+        _wait_for_prefect()
+        with SyncClientContext.get_or_create() as kept:  # the engine takes it, and its connection
+            _rehearse_with(kept.client)
+            collect_rarely()
+            _say(channel, {"ready": os.getpid()})
+            for line in orders:
+                order = json.loads(line)
+                with working_under(Claim(order["row"], order["holder"], order["run"])):
+                    answer = _run(kept.client, order)
+                _say(channel, {"ended": order["run"], **answer})
     responder.close()
 
 
-def _run(client: SyncPrefectClient, run: UUID, entrypoint: str) -> dict[str, Any]:
+def _prefect_settings() -> dict[Setting, Any]:
+    """What this process changes of Prefect's settings."""
+    # Our lease replaces the heartbeat, which costs a second at the end of every flow.
+    changed: dict[Setting, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
+    if PREFECT_API_URL.value().startswith("http://"):
+        # Each of a run's clients would load all the certificates that nobody shows it.
+        changed[PREFECT_API_TLS_INSECURE_SKIP_VERIFY] = True
+    return changed
+
+
+def _run(client: SyncPrefectClient, order: Mapping[str, Any]) -> dict[str, Any]:
     """Claim the run and execute it: how the claim was answered and the state at the end."""
-    # A run that once waited for a slot is scheduled half a minute ahead: the time is now.
-    due = StateDetails(scheduled_time=datetime.now(UTC))
-    claimed: State[Any] = Pending(name=CLAIMED, state_details=due)
-    claim: OrchestrationResult[Any] = client.set_flow_run_state(run, claimed)
-    if claim.status is not SetStateStatus.ACCEPT:
-        return {"claim": claim.status.value}
-    flow_run = client.read_flow_run(run)
-    flow_function = _load(entrypoint)
+    run = UUID(order["run"])
+    if order["created"] is not None:  # Claimed, and for us alone
+        flow_run = FlowRun.model_validate(order["created"])
+    else:
+        claim = _claim(client, run)
+        if claim is not SetStateStatus.ACCEPT:
+            return {"claim": claim.value}
+        flow_run = client.read_flow_run(run)
+    flow_function = _flow(order["entrypoint"])
     ended = None
     try:
         ended = run_flow(flow_function, flow_run=flow_run, return_type="state")
@@ -86,11 +105,19 @@ def _run(client: SyncPrefectClient, run: UUID, entrypoint: str) -> dict[str, Any
         log.info("run stopped: %s", type(stopped).__name__)
     state = client.read_flow_run(run).state
     return {
-        "claim": claim.status.value,
+        "claim": SetStateStatus.ACCEPT.value,
         "state": state.type.value if state else "",
         "name": (state.name or "") if state else "",
         "away": isinstance(ended, State) and _was_away(ended),
     }
+
+
+def _claim(client: SyncPrefectClient, run: UUID) -> SetStateStatus:
+    # A run that once waited for a slot is scheduled half a minute ahead: the time is now.
+    due = StateDetails(scheduled_time=datetime.now(UTC))
+    claimed: State[Any] = Pending(name=CLAIMED, state_details=due)
+    answer: OrchestrationResult[Any] = client.set_flow_run_state(run, claimed)
+    return answer.status
 
 
 def _was_away(ended: State[Any]) -> bool:
@@ -102,7 +129,7 @@ def _was_away(ended: State[Any]) -> bool:
     return isinstance(cause, (responder.ResponderAway, httpx.HTTPError))
 
 
-def _load(entrypoint: str) -> Flow[..., Any]:
+def _flow(entrypoint: str) -> Flow[..., Any]:
     module, _, name = entrypoint.rpartition(".")
     found = getattr(import_module(module), name)
     if not isinstance(found, Flow):
@@ -110,16 +137,23 @@ def _load(entrypoint: str) -> Flow[..., Any]:
     return found
 
 
-def _warm_up(client: SyncPrefectClient, modules: list[str]) -> None:
+def _load_all(modules: list[str]) -> None:
     for module in ("prefect.task_engine", *modules):  # Prefect imports its engines late
         import_module(module)
     if is_configured(settings().kubernetes):
         import_module("kubernetes.config")  # a third of a second, which no triage should wait for
     with responder.connection() as connection:
         connection.execute("SELECT 1")
-    while (reason := client.api_healthcheck()) is not None:
-        log.warning("child waits for Prefect's API: %s", type(reason).__name__)
-        time.sleep(_RETRY_SECONDS)
+
+
+def _wait_for_prefect() -> None:
+    with get_client(sync_client=True) as client:
+        while (reason := client.api_healthcheck()) is not None:
+            log.warning("child waits for Prefect's API: %s", type(reason).__name__)
+            time.sleep(_RETRY_SECONDS)
+
+
+def _rehearse_with(client: SyncPrefectClient) -> None:
     rehearsal = client.create_flow_run(_rehearse, name="warm-up", state=Pending(name=CLAIMED))
     run_flow(_rehearse, flow_run=rehearsal, return_type="state")
     client.delete_flow_run(rehearsal.id)

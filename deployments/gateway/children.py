@@ -10,9 +10,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from deployments.gateway.advance import HandOver
 from deployments.gateway.outbox import P0, Row
 
 log = logging.getLogger("gateway.dispatcher")
@@ -65,10 +66,10 @@ class Child:
         """Whether the process is there: asked of the kernel, not of what was heard."""
         return self.process.poll() is None
 
-    def order(self, row: Row, run: str, entrypoint: str, holder: str) -> None:
+    def order(self, row: Row, what: HandOver, holder: str) -> None:
         """Let the child claim the run and execute it, as long as `holder` has the row."""
-        self.row, self.run = row, run
-        order = {"row": row.id, "holder": holder, "run": run, "entrypoint": entrypoint}
+        self.row, self.run = row, what.run
+        order = {"row": row.id, "holder": holder, **asdict(what)}
         self.channel.sendall(json.dumps(order).encode() + b"\n")
 
     def messages(self) -> tuple[list[dict[str, Any]], bool]:

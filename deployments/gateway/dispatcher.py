@@ -35,7 +35,7 @@ _IDLE_SECONDS = 1.0
 _RETRY_SECONDS = 2.0
 _BAD_ROW_SECONDS = 30.0  # until a row that cannot be understood is looked at again
 _CANCEL_LOOK_SECONDS = 1.0
-_PROBE_SECONDS = 5.0  # an idle dispatcher asks so often whether Prefect is there
+_PROBE_SECONDS = 5.0  # between two looks at whether Prefect is there, and at the deployments
 _SAY_SECONDS = 30.0  # between two lines of the log that say the same
 _CANCEL_GRACE_SECONDS = 5.0
 _STOP_GRACE_SECONDS = 10.0
@@ -63,7 +63,7 @@ class Dispatcher:
         self._children = WarmChildren(children, modules, self._selector)
         self._wakeups = Wakeups(self._selector)
         self._stopping = threading.Event()
-        self._next_take = 0.0
+        self._next_take = self._next_probe = 0.0
         self._next_cancel_look = self._next_extension = self._next_word = 0.0
         self._thread = threading.Thread(target=self._run, name="dispatcher")
 
@@ -175,7 +175,7 @@ class Dispatcher:
 
     def _order(self, row: Row, step: HandOver, child: Child) -> None:
         try:
-            child.order(row, step.run, step.entrypoint, self.holder)
+            child.order(row, step, self.holder)
         except OSError as error:  # it has died since it was last heard; its burial frees the row
             log.warning("child lost: %s", error, extra={"incident": row.incident})
             child.process.kill()
@@ -227,8 +227,9 @@ class Dispatcher:
                 child.terminate(_CANCEL_GRACE_SECONDS)
 
     def _probe(self) -> None:
-        if time.monotonic() >= self._api.heard_at + _PROBE_SECONDS:
+        if time.monotonic() >= self._next_probe:
             self._api.probe()
+            self._next_probe = time.monotonic() + _PROBE_SECONDS
 
     def _listen(self, seconds: float) -> None:
         for key, _ in self._selector.select(seconds):

@@ -3,11 +3,9 @@
 Importing it costs seconds and a hundred megabytes, which only the warm children need.
 """
 
-import math
 import os
-import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
@@ -29,26 +27,34 @@ _NOT_LET_IN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 @dataclass(frozen=True, slots=True)
 class Deployment:
-    """A deployment; `entrypoint` is the module path of its flow function."""
+    """A deployment; `entrypoint` is the module path of its flow function.
+
+    `is_limited`: a claim has to wait for one of the slots that it has.
+    """
 
     id: str
     entrypoint: str
+    is_limited: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A flow run and the state it is in, by Prefect's state type (SCHEDULED, RUNNING, ...)."""
+    """A flow run and the state it is in, by Prefect's state type (SCHEDULED, RUNNING, ...).
+
+    `created`: all that Prefect said of a run that this call created Claimed; None of any other.
+    """
 
     id: str
     state: str
     name: str
+    created: Mapping[str, Any] | None = None
 
 
 class PrefectApi:
     """A client with one kept-alive connection. Not for several threads.
 
     `answers` tells how the last call went (may be read from any thread): True when the server
-    understood us and let us in. `heard_at` is when that was, on the monotonic clock.
+    understood us and let us in.
     """
 
     def __init__(self, url: str, auth_string: str = "", api_key: str = "") -> None:
@@ -63,7 +69,6 @@ class PrefectApi:
         )
         self._deployments: dict[str, Deployment] = {}
         self.answers = False
-        self.heard_at = -math.inf
 
     @classmethod
     def from_environment(cls) -> Self:
@@ -89,12 +94,21 @@ class PrefectApi:
         self._http.close()
 
     def deployment(self, name: str) -> Deployment:
-        """The deployment `flow/deployment`, asked for once. Raises NotFound."""
+        """The deployment `flow/deployment`, as it was when it was last asked for or probed.
+
+        Raises NotFound.
+        """
         known = self._deployments.get(name)
-        if known is None:
-            found = self._call("GET", f"/deployments/name/{name}")
-            known = Deployment(id=found["id"], entrypoint=found["entrypoint"] or "")
-            self._deployments[name] = known
+        return self._look_up(name) if known is None else known
+
+    def _look_up(self, name: str) -> Deployment:
+        found = self._call("GET", f"/deployments/name/{name}")
+        known = Deployment(
+            id=found["id"],
+            entrypoint=found["entrypoint"] or "",
+            is_limited=bool(found.get("global_concurrency_limit") or found["concurrency_limit"]),
+        )
+        self._deployments[name] = known
         return known
 
     def create_run(
@@ -105,14 +119,22 @@ class PrefectApi:
         name: str,
         tags: Iterable[str],
         parameters: Mapping[str, Any],
+        is_claimed: bool = False,
     ) -> Run:
-        """The run of this idempotency key: created Scheduled, or the one that is there."""
-        order = {
+        """The run of this idempotency key: created, or the one that is there.
+
+        Created Scheduled; or `is_claimed`, as a warm child would claim it, where one is waiting for
+        it and no slot must be waited for: so the child need not ask for it, nor may a worker take
+        it.
+        """
+        order: dict[str, Any] = {
             "name": name,
             "tags": list(tags),
             "parameters": dict(parameters),
             "idempotency_key": key,
         }
+        if is_claimed and not self.deployment(deployment).is_limited:
+            order["state"] = {"type": "PENDING", "name": CLAIMED}
         try:
             return self._create(deployment, order)
         except NotFound:  # deployed anew under another id
@@ -157,8 +179,17 @@ class PrefectApi:
                 self.force_state(below, state, name, message)
 
     def probe(self) -> None:
-        """Ask whether the server is there and lets us in. Raises ClientError when not."""
-        self._call("GET", "/health")
+        """Ask whether the server is there and lets us in, and what has become of deployments.
+
+        Raises ClientError when it is not, or does not.
+        """
+        if not self._deployments:
+            self._call("GET", "/health")
+        for name in tuple(self._deployments):
+            try:
+                self._look_up(name)
+            except NotFound:
+                del self._deployments[name]
 
     def cancelling(self, runs: Iterable[str]) -> set[str]:
         """Which of the runs a person wants to have stopped."""
@@ -171,15 +202,21 @@ class PrefectApi:
 
     def _create(self, deployment: str, order: Mapping[str, Any]) -> Run:
         target = self.deployment(deployment).id
-        return _as_run(self._call("POST", f"/deployments/{target}/create_flow_run", json=order))
+        answer = self._ask("POST", f"/deployments/{target}/create_flow_run", json=order)
+        found = _json(answer)
+        is_new = answer.status_code == HTTPStatus.CREATED and "state" in order
+        return replace(_as_run(found), created=found if is_new else None)
 
     def _call(self, method: str, path: str, **content: Any) -> Any:  # noqa: ANN401  JSON
+        return _json(self._ask(method, path, **content))
+
+    def _ask(self, method: str, path: str, **content: Any) -> httpx.Response:  # noqa: ANN401  JSON
         try:
             answer = self._http.request(method, path, **content)
         except httpx.TransportError as error:
-            self._heard(good=False)
+            self.answers = False
             raise Transient(f"Prefect's API: {type(error).__name__} at {path}") from error
-        self._heard(good=not answer.is_server_error and answer.status_code not in _NOT_LET_IN)
+        self.answers = not answer.is_server_error and answer.status_code not in _NOT_LET_IN
         if answer.status_code == HTTPStatus.NOT_FOUND:
             raise NotFound(f"Prefect's API knows nothing at {path}")
         if answer.status_code in _NOT_LET_IN:
@@ -190,13 +227,15 @@ class PrefectApi:
             raise Malformed(
                 f"Prefect's API answered {answer.status_code} at {path}: {answer.text[:_EXCERPT]}"
             )
-        try:
-            return answer.json()
-        except ValueError as error:
-            raise Malformed(f"Prefect's API answered no JSON at {path}") from error
+        return answer
 
-    def _heard(self, *, good: bool) -> None:
-        self.answers, self.heard_at = good, time.monotonic()
+
+def _json(answer: httpx.Response) -> Any:  # noqa: ANN401  JSON
+    try:
+        return answer.json()
+    except ValueError as error:
+        path = answer.request.url.path
+        raise Malformed(f"Prefect's API answered no JSON at {path}") from error
 
 
 def _as_run(value: Mapping[str, Any]) -> Run:

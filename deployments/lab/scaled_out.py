@@ -16,7 +16,7 @@ from pathlib import Path
 
 from deployments.lab import prefect_server, template
 from deployments.lab.cache import CacheServer
-from deployments.lab.environment import LOOPBACK, free_port
+from deployments.lab.environment import LOOPBACK, PROJECT, free_port
 from deployments.lab.errors import LabError
 from deployments.lab.memory import family
 from deployments.lab.processes import Child, Processes
@@ -27,7 +27,11 @@ API, SERVICES = "prefect-api", "prefect-services"
 GATEWAYS = ("gateway", "gateway-2")
 WORKERS = ("worker-1", "worker-2")
 
+_HEARTBEATS = {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": "30"}
+"""Of the runs of workers: the shortest that Prefect allows."""
+
 _PREFECT = (sys.executable, "-m", "prefect", "--no-prompt")
+_CREATE_SECONDS = 60.0
 _GONE_SECONDS = 5.0
 
 
@@ -62,7 +66,7 @@ class Replica:
 
 
 class ScaledOut(Lab):
-    """A lab with two gateways, two workers, and Prefect's API and services apart, one of each."""
+    """A lab whose responder has no part that only exists once, but for its databases."""
 
     def __init__(
         self,
@@ -105,9 +109,16 @@ class ScaledOut(Lab):
             ),
         )
         self._run(SERVICES, partial(_start_services, self.processes, environment, home))
+        self.processes.run(
+            "automation",
+            [sys.executable, "-m", "deployments.dead_runs"],
+            environment=environment,
+            directory=PROJECT,
+            seconds=_CREATE_SECONDS,
+        )
 
     def _start_responders(self) -> None:
-        environment = self.responders_environment
+        environment = {**self.responders_environment, **_HEARTBEATS}
         for name in WORKERS:
             begin = partial(prefect_server.start_worker, self.processes, environment, name)
             self._run(name, begin)

@@ -461,10 +461,15 @@ def test_deployment_limit_holds_and_what_waits_for_a_slot_gets_it(
     assert [len(runs_of(prefect.url, incident)) for incident in declared] == [1, 1]
 
 
+_PROBED_SECONDS = 6.0
+"""By then a dispatcher has seen what became of a deployment."""
+
+
 def limited(eyes: PrefectApi, prefect: Prefect, limit: int | None) -> None:
     deployment = eyes.deployment("incident/incident").id
     change = {"concurrency_limit": limit}
     httpx.patch(f"{prefect.url}/deployments/{deployment}", json=change).raise_for_status()
+    time.sleep(_PROBED_SECONDS)
 
 
 def test_same_escalation_or_resumption_is_ordered_once() -> None:
