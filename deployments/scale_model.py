@@ -46,7 +46,7 @@ class Assumptions:
     records: int = 1_000_000_000
     workers: int = 8
     store_rate: float = 916_000.0
-    table_rate: float = 157_000.0
+    table_rate: float = 395_000.0
     new_records: int = 2_740_000
     sample_share: float = 0.02
     bytes_per_record: float = 435.0
