@@ -1,5 +1,6 @@
 """bench.json: kept, compared and shown; what is slower is named, what is no history refused."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -99,10 +100,20 @@ def test_what_is_no_history_is_refused(text):
 
 
 @pytest.mark.parametrize(
-    "text", ["[{}]", '[{"rows": 1}]', '[{"rows": [{"work": 1}]}]', "{}", '[{"rows": []}]', "null"]
+    "text",
+    ["[{}]", '[{"rows": 1}]', '[{"rows": [{"work": 1}]}]', "{}", '[{"rows": []}]', "null"],
 )
 def test_a_history_of_another_shape_is_refused(text):
     with pytest.raises(HistoryError):
+        history.read(text)
+
+
+def test_a_figure_that_is_no_number_is_refused(tmp_path):
+    file = tmp_path / "bench.json"
+    history.write([run(ratio(1.5))], file)
+    text = re.sub(r'"load": [0-9.]+', '"load": NaN', file.read_text())
+    assert "NaN" in text
+    with pytest.raises(HistoryError, match="NaN"):
         history.read(text)
 
 

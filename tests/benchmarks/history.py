@@ -73,7 +73,7 @@ def here(rows: Iterable[Row], load: float) -> Run:
 def read(text: str) -> list[Run]:
     """The runs, oldest first; HistoryError for anything else."""
     try:
-        kept = json.loads(text)
+        kept = json.loads(text, parse_constant=_refuse)
         if not isinstance(kept, list):
             raise TypeError("a list of runs was expected")  # noqa: TRY301 - said as the others are
         return [
@@ -84,6 +84,10 @@ def read(text: str) -> list[Run]:
             f"expected bench.json as `make bench` writes it, found {error!r}:"
             " take the committed one with `git checkout bench.json`"
         ) from error
+
+
+def _refuse(constant: str) -> float:
+    raise ValueError(f"{constant} is no figure")
 
 
 def write(runs: Sequence[Run], file: Path = FILE) -> None:

@@ -1,10 +1,14 @@
 """The responder scaled out: every part is a process of its own, and the parts hear each other."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import httpx
 import pytest
 
+from deployments import dead_runs
 from deployments.lab.scaled_out import API, GATEWAYS, SERVICES, WORKERS, ScaledOut
 from deployments.lab.stack import Options
 from tests.gateway.stack import until_true
@@ -42,6 +46,15 @@ def test_event_that_the_api_takes_is_recorded_by_the_services(lab: ScaledOut) ->
         return {each["event"] for each in events}
 
     until_true(lambda: "prefect.flow-run.Claimed" in recorded(), _HEARD_SECONDS)
+
+
+def test_automation_for_dead_runs_is_there_once_however_often_it_is_made(lab: ScaledOut) -> None:
+    environment = {**os.environ, "PREFECT_API_URL": f"{lab.prefect_url}/api"}
+    command = [sys.executable, "-m", "deployments.dead_runs"]
+    subprocess.run(command, env=environment, check=True, timeout=120)
+    found = httpx.post(f"{lab.prefect_url}/api/automations/filter", json={}).json()
+    assert [(each["name"], each["enabled"]) for each in found] == [(dead_runs.NAME, True)]
+    assert found[0]["actions"][0]["state"] == "CRASHED"
 
 
 def test_killed_gateway_is_passed_over_and_its_replacement_becomes_complete(
