@@ -20,13 +20,16 @@ from psycopg.rows import TupleRow
 
 from tasks.clients.errors import ClientError, Denied, Malformed, NotFound, Transient
 from tasks.clients.postgres import translated
-from tasks.clients.tool_process import output_of
+from tasks.clients.tool_process import ProgramFailed, output_of
 
 _MOST_SECONDS = 24 * 3600.0
 _PIPE_BYTES = 1024 * 1024
 """What an unprivileged process may have (fs.pipe-max-size)."""
 
 _STATE = re.compile(r"\b(?:ERROR|FATAL): {1,2}([0-9A-Z]{5}): ")
+_SNAPSHOT_ENDED = frozenset({"22023", "55000"})
+"""invalid_parameter_value, object_not_in_prerequisite_state: what SET TRANSACTION SNAPSHOT says."""
+
 _JOINED = (
     "SET search_path = pg_catalog, public",
     "SET row_security = off",
@@ -54,13 +57,20 @@ def copied(
         "--set=VERBOSITY=verbose",  # which adds the SQLSTATE
         *(f"--command={each}" for each in _statements(connection, query)),
     ]
-    dsn = conninfo.make_conninfo(connection.info.dsn, password=connection.info.password)
+    dsn = _same(connection)
     with (
         _by_state(),
         output_of(arguments, _MOST_SECONDS, stdin=subprocess.DEVNULL, uid=None, dsn=dsn) as out,
     ):
         _widen(out)
         yield lambda: out.read(_PIPE_BYTES)
+
+
+def _same(connection: Connection[TupleRow]) -> str:
+    """A DSN of the server that was reached: of several hosts another one has not this snapshot."""
+    info = connection.info
+    dsn = conninfo.make_conninfo(info.dsn, password=info.password, host=info.host, port=info.port)
+    return conninfo.make_conninfo(dsn, hostaddr=info.hostaddr) if info.hostaddr else dsn
 
 
 def _statements(connection: Connection[TupleRow], query: sql.Composed) -> Iterator[str]:
@@ -78,12 +88,15 @@ def _by_state() -> Iterator[None]:
     """What psql failed of, by the SQLSTATE of the server: without one it was not the rows."""
     try:
         yield
-    except Malformed as error:
-        state = _STATE.search(str(error))
-        raise (_by_sqlstate(state[1], str(error)) if state else Transient(str(error))) from error
+    except ProgramFailed as error:
+        state = _STATE.search(error.complaint)
+        text = f"read the table by psql: {error.complaint or error}"
+        raise (_by_sqlstate(state[1], text) if state else Transient(text)) from error
 
 
 def _by_sqlstate(state: str, text: str) -> ClientError:
+    if state in _SNAPSHOT_ENDED:
+        return Transient(text)
     with suppress(KeyError):
         found = errors.lookup(state)
         if issubclass(found, psycopg.OperationalError):

@@ -46,6 +46,14 @@ Hear = Callable[[str, int], None]
 """Given each line that a program says, or an empty one now and then, and its process id."""
 
 
+class ProgramFailed(Malformed):
+    """A program's own failure; `complaint` is what it said, without data of rows."""
+
+    def __init__(self, message: str, complaint: str) -> None:
+        super().__init__(message)
+        self.complaint = complaint
+
+
 @contextmanager
 def output_of(
     arguments: list[str],
@@ -209,9 +217,9 @@ def failure(program: str, status: int, complaint: str) -> ClientError:
     text = " ".join(" ".join(kept).split())[:_EXCERPT]
     message = f"expected {program} to succeed, found status {status}: {text}"
     if any(mark in complaint for mark in _DAMAGED):
-        return Malformed(f"{message}; choose another backup")
+        return ProgramFailed(f"{message}; choose another backup", text)
     if "permission denied" in complaint or "must be owner" in complaint:
         return Denied(f"{message}; grant it and try again")
     if any(mark in complaint for mark in _TRANSIENT):
         return Transient(message)
-    return Malformed(message)
+    return ProgramFailed(message, text)

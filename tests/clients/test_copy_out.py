@@ -1,5 +1,6 @@
 """Rows by psql in the caller's snapshot: the same bytes, the same errors, nothing left running."""
 
+import dataclasses
 import os
 import time
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from psycopg import sql
 
 from tasks.clients.copy_out import copied
 from tasks.clients.dump_tools import find_program
-from tasks.clients.errors import Denied, NotFound, Transient
+from tasks.clients.errors import Denied, Malformed, NotFound, Transient
 from tasks.settings import settings
 from tasks.work import audit_table
 from tests.domain.ledger.sample_log import chained
@@ -163,6 +164,39 @@ def test_a_killed_psql_says_nothing_about_the_rows(table: AuditDatabase, tmp_pat
     program.chmod(0o700)
     with pytest.raises(Transient, match="status"):
         read_whole(table, ROWS, program)
+
+
+def test_rows_that_are_none_are_not_taken_for_an_interruption(
+    table: AuditDatabase, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "psql"
+    program.write_text("#!/bin/sh\nprintf 'no COPY in binary at all, and nothing to try again'\n")
+    program.chmod(0o700)
+    monkeypatch.setenv("RUNBOOK_DATABASE__CLIENT_BINARIES", str(tmp_path))
+    settings.cache_clear()
+    with pytest.raises(Malformed, match="COPY"):
+        rows_of(table, None, bulk=True)
+    settings.cache_clear()
+
+
+def test_a_snapshot_that_has_ended_says_nothing_about_the_rows(
+    table: AuditDatabase, tmp_path: Path
+) -> None:
+    program = tmp_path / "psql"
+    complaint = "ERROR:  22023: invalid snapshot identifier: x"
+    program.write_text(f"#!/bin/sh\necho 'psql: {complaint}' >&2\nexit 3\n")
+    program.chmod(0o700)
+    with pytest.raises(Transient, match="snapshot"):
+        read_whole(table, ROWS, program)
+
+
+def test_of_several_hosts_the_one_that_was_reached_is_asked(
+    table: AuditDatabase, psql: Path
+) -> None:
+    away = psycopg.conninfo.conninfo_to_dict(table.reader)
+    away |= {"host": f"127.0.0.1,{away['host']}", "port": f"9,{away['port']}"}
+    several = dataclasses.replace(table, reader=psycopg.conninfo.make_conninfo(**away))
+    read_whole(several, ROWS, psql)
 
 
 @pytest.mark.parametrize(
