@@ -106,7 +106,7 @@ class PrefectApi:
         known = Deployment(
             id=found["id"],
             entrypoint=found["entrypoint"] or "",
-            is_limited=bool(found.get("global_concurrency_limit") or found["concurrency_limit"]),
+            is_limited=found.get("global_concurrency_limit") is not None,
         )
         self._deployments[name] = known
         return known

@@ -9,33 +9,29 @@ transaction, which stays open meanwhile.
 import fcntl
 import re
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
 import psycopg
-from psycopg import Connection, conninfo, errors, sql
+from psycopg import Connection, conninfo, sql
 from psycopg.rows import TupleRow
 
-from tasks.clients.errors import ClientError, Denied, Malformed, NotFound, Transient
-from tasks.clients.postgres import translated
+from tasks.clients.errors import Transient
+from tasks.clients.postgres import of_kind, translated
 from tasks.clients.tool_process import ProgramFailed, output_of
 
 _MOST_SECONDS = 24 * 3600.0
 _PIPE_BYTES = 1024 * 1024
 """What an unprivileged process may have (fs.pipe-max-size)."""
 
+_DOING = "read by psql"
 _STATE = re.compile(r"\b(?:ERROR|FATAL): {1,2}([0-9A-Z]{5}): ")
 _SNAPSHOT_ENDED = frozenset({"22023", "55000"})
 """invalid_parameter_value, object_not_in_prerequisite_state: what SET TRANSACTION SNAPSHOT says."""
 
 _JOINED = (
-    "SET search_path = pg_catalog, public",
-    "SET row_security = off",
-    "SET lock_timeout = '30s'",
-    "SET statement_timeout = 0",
-    "SET idle_in_transaction_session_timeout = 0",
     "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY",
     "SET TRANSACTION SNAPSHOT {}",
     "SET LOCAL enable_sort = off",
@@ -44,18 +40,18 @@ _JOINED = (
 
 @contextmanager
 def copied(
-    connection: Connection[TupleRow], query: sql.Composed, psql: Path
+    connection: Connection[TupleRow], query: sql.Composed, psql: Path, session: Sequence[str]
 ) -> Iterator[Callable[[], bytes]]:
     """Yields what gives the next bytes of `COPY (query) TO STDOUT (FORMAT BINARY)`, b"" at last.
 
-    `connection`: in a transaction whose snapshot is read. Errors of the server are those that
-    `connect` makes of them.
+    `connection`: of `connect`, in a transaction whose snapshot is read; psql's session has its
+    options, and the settings `session`. Errors of the server are those that `connect` makes.
     """
     arguments = [
         str(psql),
         *("--no-psqlrc", "--quiet", "--no-password", "--set=ON_ERROR_STOP=1"),
         "--set=VERBOSITY=verbose",  # which adds the SQLSTATE
-        *(f"--command={each}" for each in _statements(connection, query)),
+        *(f"--command={each}" for each in (*session, *_statements(connection, query))),
     ]
     dsn = _same(connection)
     with (
@@ -90,22 +86,17 @@ def _by_state() -> Iterator[None]:
         yield
     except ProgramFailed as error:
         state = _STATE.search(error.complaint)
-        text = f"read the table by psql: {error.complaint or error}"
-        raise (_by_sqlstate(state[1], text) if state else Transient(text)) from error
+        said = error.complaint or str(error)
+        if state is None or state[1] in _SNAPSHOT_ENDED:
+            raise Transient(f"{_DOING}: {said}") from error
+        raise of_kind(_kind(state[1]), _DOING, said) from error
 
 
-def _by_sqlstate(state: str, text: str) -> ClientError:
-    if state in _SNAPSHOT_ENDED:
-        return Transient(text)
-    with suppress(KeyError):
-        found = errors.lookup(state)
-        if issubclass(found, psycopg.OperationalError):
-            return Transient(text)
-        if issubclass(found, errors.InsufficientPrivilege):
-            return Denied(text)
-        if issubclass(found, errors.UndefinedTable | errors.UndefinedColumn):
-            return NotFound(text)
-    return Malformed(text)
+def _kind(state: str) -> type[psycopg.Error]:
+    try:
+        return psycopg.errors.lookup(state)
+    except KeyError:  # of an extension, or of a newer server
+        return psycopg.DatabaseError
 
 
 def _widen(out: BinaryIO) -> None:

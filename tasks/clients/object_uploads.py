@@ -78,7 +78,7 @@ class Upload:
     def _noting(self, act: Any, *arguments: Any) -> None:  # noqa: ANN401  a method of this class
         try:
             act(*arguments)
-        except Exception as error:
+        except Exception as error:  # of any kind: by it the caller tells this end from its own
             self.error = error
             raise
 

@@ -60,7 +60,12 @@ def translate(error: psycopg.Error, doing: str) -> ClientError:
             return Denied(f"{doing}: PostgreSQL refused the login: {text}")
         if 'database "' in text and "does not exist" in text:
             return NotFound(f"{doing}: not there: {text}")
-    ours, reason = next((ours, why) for theirs, ours, why in _BY_CLASS if isinstance(error, theirs))
+    return of_kind(type(error), doing, text)
+
+
+def of_kind(kind: type[psycopg.Error], doing: str, text: str) -> ClientError:
+    """Our error for psycopg's class of a SQLSTATE; `text` is what the server said."""
+    ours, reason = next((ours, why) for theirs, ours, why in _BY_CLASS if issubclass(kind, theirs))
     return ours(f"{doing}: {reason}: {text}")
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 from psycopg import Connection, sql
@@ -37,6 +38,11 @@ AUDIT_RECORDS = LineTable(sql.Identifier("public", "audit_records"), sql.Identif
 JOURNAL = LineTable(sql.Identifier("public", "journal"), sql.Identifier("line"))
 
 _CONNECT_SECONDS = 10.0
+_SESSION: tuple[LiteralString, ...] = (
+    "SET lock_timeout = '30s'",
+    "SET row_security = off",  # an error, rather than rows kept from us
+    "SET idle_in_transaction_session_timeout = 0",  # snapshots are shared
+)
 _ROWS = sql.SQL("SELECT seq, {} FROM {} WHERE {} ORDER BY seq")
 _AT_MOST = sql.SQL("substring({} FROM 1 FOR {})")
 _BATCH_BYTES = 1024 * 1024
@@ -51,9 +57,8 @@ _BIGINT, _BYTEA = 20, 17
 def reading(dsn: str) -> Iterator[Connection[TupleRow]]:
     """A connection for bulk reading: statements may take long, waiting for a lock may not."""
     with postgres.connect(dsn, timeout_seconds=_CONNECT_SECONDS) as connection:
-        connection.execute("SET lock_timeout = '30s'")
-        connection.execute("SET row_security = off")  # an error, rather than rows kept from us
-        connection.execute("SET idle_in_transaction_session_timeout = 0")  # snapshots are shared
+        for each in _SESSION:
+            connection.execute(each)
         yield connection
 
 
@@ -159,7 +164,7 @@ def _copied(
 ) -> Iterator[Callable[[], Buffer]]:
     psql = _psql() if bulk else None
     if psql is not None:
-        with copied(connection, query, psql) as read:
+        with copied(connection, query, psql, _SESSION) as read:
             yield read
         return
     copy = sql.SQL("COPY ({}) TO STDOUT (FORMAT BINARY)").format(query)

@@ -165,10 +165,12 @@ class _Run:
 
     def look(self, tell: Tell) -> None:
         """Take what has come back, and notice what never will."""
+        # states first: a worker says that it begins before it says that it has ended
+        states = {key: given.work.state for key, given in self._given.items()}
         for key, worker in self._cluster.begun():
             self._note_begun(key, worker)
-        for key, given in list(self._given.items()):
-            state = given.work.state
+        for key, state in states.items():
+            given = self._given[key]
             late = time.monotonic() - given.since > self._allowed(given)
             stranded = given.among is not None and not given.among & self._present.keys()
             if state == PENDING and not late and not stranded:

@@ -54,7 +54,7 @@ def read_whole(
     with (
         audit_table.reading(database.reader) as connection,
         audit_table.snapshot(connection),
-        copied(connection, query, psql) as read,
+        copied(connection, query, psql, ()) as read,
     ):
         if meanwhile:
             assert read()
@@ -120,7 +120,7 @@ def test_a_reader_that_stops_half_way_ends_psql_and_its_session(
     table: AuditDatabase, psql: Path
 ) -> None:
     with audit_table.reading(table.reader) as connection, audit_table.snapshot(connection):
-        with copied(connection, ENDLESS, psql) as read:
+        with copied(connection, ENDLESS, psql, ()) as read:
             assert read()
             assert sessions(table) == 1
         until = time.monotonic() + 10
@@ -135,7 +135,7 @@ def test_no_password_stands_in_the_arguments(table: AuditDatabase, psql: Path) -
     with (
         audit_table.reading(dsn) as connection,
         audit_table.snapshot(connection),
-        copied(connection, ENDLESS, psql) as read,
+        copied(connection, ENDLESS, psql, ()) as read,
     ):
         assert read()
         shown = [_arguments(each) for each in Path("/proc").glob("[0-9]*")]
@@ -228,7 +228,7 @@ def test_nothing_that_a_role_was_set_to_reaches_the_query(table: AuditDatabase, 
             closing(audit_table.stored_rows(connection, bulk=True)) as batches,
         ):
             assert sum(len(seqs) for seqs, _ in batches) == 600
-            with copied(connection, ROWS, psql) as read:
+            with copied(connection, ROWS, psql, ()) as read:
                 assert sum(map(len, iter(read, b""))) > len(LINES[0]) * 600
     finally:
         table.run("ALTER ROLE audit_reader RESET search_path")

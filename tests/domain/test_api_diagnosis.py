@@ -288,7 +288,7 @@ def test_an_api_that_does_not_answer_though_its_pods_are_ready_is_not_called_wel
 def test_an_api_that_somebody_has_shut_down_is_left_shut_down() -> None:
     here = look().looked
     assert not isinstance(here, Unread)
-    none = replace(here, workload=replace(here.workload, replicas=0))  # type: ignore[type-var]
+    none = replace(here, workload=replace(here.workload, replicas=0))  # type: ignore[type-var]  # a dataclass
     cause = first(looked=none, pods=())
     assert (cause.code, cause.remedy) == ("api.scaled-to-zero", None)
 

@@ -11,7 +11,7 @@ REMEDY = Remedial("db.resolution.terminate", "end it", "database/x", "its work",
 
 
 def cause(code: str, confidence: Confidence = Confidence.LIKELY, **more: object) -> Cause:
-    return Cause(code, "database", confidence, f"{code} it is", **more)  # type: ignore[arg-type]
+    return Cause(code, "database", confidence, f"{code} it is", **more)  # type: ignore[arg-type]  # its fields
 
 
 def test_the_surest_comes_first_and_equals_by_code() -> None:

@@ -407,7 +407,7 @@ def test_a_part_that_could_not_be_read_hides_no_other(part: str) -> None:
         **{part: Unread("permission denied")} if part not in {"sessions", "archiver"} else {},
     )
     if part in {"sessions", "archiver"}:
-        seen = replace(seen, **{part: Unread("permission denied")})  # type: ignore[arg-type]
+        seen = replace(seen, **{part: Unread("permission denied")})  # type: ignore[arg-type]  # a field
     found = set(causes(seen))
     expected = {"db.lock-storm", "db.archiver-failing"}
     hidden = {"sessions": {"db.lock-storm"}, "archiver": {"db.archiver-failing"}}

@@ -317,7 +317,7 @@ def test_a_template_loses_only_what_controllers_wrote_into_it() -> None:
         "metadata": {"labels": {"app": "x"}},
         "spec": {"containers": []},
     }
-    assert "pod-template-hash" in content["metadata"]["labels"]  # type: ignore[operator, index]
+    assert "pod-template-hash" in content["metadata"]["labels"]  # type: ignore[operator, index]  # JSON
 
 
 def test_a_stateful_set_returns_to_the_revision_that_was_ready_on_every_pod() -> None:

@@ -163,7 +163,7 @@ def test_scale_quota_autoscaler_budget_and_node_are_read() -> None:
     assert not pdb.current
     node = {"metadata": {"name": "n"}, "status": {"allocatable": {"cpu": "2", "pods": "110"}}}
     assert not read_node(node).takes_pods
-    node["status"]["conditions"] = [{"type": "Ready", "status": "True"}]  # type: ignore[index]
+    node["status"]["conditions"] = [{"type": "Ready", "status": "True"}]  # type: ignore[index]  # JSON
     assert read_node(node).takes_pods
     assert not read_node(node | {"spec": {"taints": [{"effect": "NoExecute"}]}}).takes_pods
 

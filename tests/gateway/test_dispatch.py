@@ -223,6 +223,31 @@ def test_run_left_by_a_dead_gateway_is_taken_over_after_its_lease(
     ]
 
 
+def test_run_that_was_created_claimed_and_never_handed_over_is_replaced(
+    dispatching: Dispatching, prefect: Prefect
+) -> None:
+    """As by a gateway that was killed between creating the run and binding its order to it."""
+    _, eyes = dispatching
+    incident = incidents.declare("quick", "api", "api_service", by="anna", starts_run=False)
+    key = f"{incident}:1"
+    left = eyes.create_run(
+        "incident/incident",
+        key=key,
+        name=incident,
+        tags=[incident],
+        parameters={"incident_id": incident},
+        is_claimed=True,
+    )
+    assert (left.state, left.created is not None) == ("PENDING", True)
+    incidents.enqueue(incident, incidents.INCIDENT, key)
+    until_true(lambda: results(incident) == ["Completed"], 30)
+    assert sorted(run["state"] for run in runs_of(prefect.url, incident)) == [
+        "Completed",
+        "Crashed",
+    ]
+    assert len(facts(incident, FactKind.RUN_STARTED)) == 1
+
+
 def test_run_that_a_worker_carries_out_is_left_alone(
     dispatching: Dispatching, prefect: Prefect
 ) -> None:

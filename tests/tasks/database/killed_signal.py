@@ -18,7 +18,7 @@ def main(incident: str, step: str) -> None:
     plan = journal.read(incident).plan
 
     def act(fence: object) -> tuple[str, dict[str, object]]:
-        database_remedies.carried_out(site, plan, step, fence)  # type: ignore[arg-type]
+        database_remedies.carried_out(site, plan, step, fence)  # type: ignore[arg-type]  # a fence
         os.kill(os.getpid(), signal.SIGKILL)
         raise AssertionError
 

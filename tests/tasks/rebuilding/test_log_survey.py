@@ -303,7 +303,7 @@ def test_a_segment_for_somebody_else_comes_from_rows_that_leaves_prove() -> None
     found = rebuilt_segment(Segment(0, 5), leaves, iter([("rows", rows)]))
     assert isinstance(found, Missing)
     assert found.ranges == ((1, 4),)
-    others = iter([("rows", rows), ("copy", enumerate(lines)), ("never", None)])  # type: ignore[list-item]
+    others = iter([("rows", rows), ("copy", enumerate(lines)), ("never", None)])  # type: ignore[list-item]  # as it reads
     made = rebuilt_segment(Segment(0, 5), leaves, others)
     assert isinstance(made, Rebuilt)
     assert lines_of(made.data, 5) == lines

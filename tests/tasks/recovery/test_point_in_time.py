@@ -320,12 +320,12 @@ def test_a_base_without_its_time_is_no_base_for_a_time(cluster: Archived, base: 
 @pytest.mark.parametrize("words", ["size:3", "before-damage"])
 def test_a_target_that_wal_does_not_know_is_bad_input(base: Backup, words: str) -> None:
     with pytest.raises(BadInput, match="expected the latest state or a time"):
-        notes_at(base, Target.parse(words), Source(None, "", ""))  # type: ignore[arg-type]
+        notes_at(base, Target.parse(words), Source(None, "", ""))  # type: ignore[arg-type]  # what is refused
 
 
 def test_a_base_that_nobody_signed_is_not_recovered(base: Backup) -> None:
     with pytest.raises(NotProven, match="signed manifest"):
-        notes_at(replace(base, trusted=False), LATEST, Source(None, "", ""))  # type: ignore[arg-type]
+        notes_at(replace(base, trusted=False), LATEST, Source(None, "", ""))  # type: ignore[arg-type]  # as above
 
 
 def test_a_base_with_one_changed_byte_is_refused(cluster: Archived, tmp_path: Path) -> None:
