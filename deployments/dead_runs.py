@@ -7,10 +7,15 @@ heartbeats: the gateway's own leases watch over them.
 """
 
 import asyncio
+import sys
 from datetime import timedelta
 
+import httpx
 from prefect.automations import Automation, ChangeFlowRunState, EventTrigger, Posture
 from prefect.client.schemas.objects import StateType
+from prefect.settings import PREFECT_API_URL
+
+from deployments.exits import COULD_NOT_TELL, GOOD
 
 NAME = "runs-of-dead-workers"
 
@@ -46,7 +51,7 @@ def wanted() -> Automation:
     )
 
 
-async def main() -> None:
+async def put() -> None:
     """Once, or as often as one likes."""
     automation = wanted()
     try:
@@ -55,8 +60,22 @@ async def main() -> None:
         await automation.acreate()
     else:
         await automation.aupdate()
+
+
+def main() -> int:
+    """Say what was done, or why nothing could be."""
+    url = PREFECT_API_URL.value()
+    if not url:  # Prefect would start a server of its own, which nobody else ever asks
+        print("expected PREFECT_API_URL in the environment, found none: set it", file=sys.stderr)
+        return COULD_NOT_TELL
+    try:
+        asyncio.run(put())
+    except (httpx.HTTPError, RuntimeError) as error:
+        print(f"expected Prefect's API at {url}, found {error}: look at it", file=sys.stderr)
+        return COULD_NOT_TELL
     print(f"automation {NAME}: in place")
+    return GOOD
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    sys.exit(main())

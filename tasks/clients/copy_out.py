@@ -53,20 +53,14 @@ def copied(
         "--set=VERBOSITY=verbose",  # which adds the SQLSTATE
         *(f"--command={each}" for each in (*session, *_statements(connection, query))),
     ]
-    dsn = _same(connection)
+    # psycopg's own has the one host and address that it reached: others have not this snapshot
+    dsn = conninfo.make_conninfo(connection.info.dsn, password=connection.info.password)
     with (
         _by_state(),
         output_of(arguments, _MOST_SECONDS, stdin=subprocess.DEVNULL, uid=None, dsn=dsn) as out,
     ):
         _widen(out)
         yield lambda: out.read(_PIPE_BYTES)
-
-
-def _same(connection: Connection[TupleRow]) -> str:
-    """A DSN of the server that was reached: of several hosts another one has not this snapshot."""
-    info = connection.info
-    dsn = conninfo.make_conninfo(info.dsn, password=info.password, host=info.host, port=info.port)
-    return conninfo.make_conninfo(dsn, hostaddr=info.hostaddr) if info.hostaddr else dsn
 
 
 def _statements(connection: Connection[TupleRow], query: sql.Composed) -> Iterator[str]:

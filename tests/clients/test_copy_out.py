@@ -1,7 +1,6 @@
 """Rows by psql in the caller's snapshot: the same bytes, the same errors, nothing left running."""
 
 import dataclasses
-import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -190,13 +189,19 @@ def test_a_snapshot_that_has_ended_says_nothing_about_the_rows(
         read_whole(table, ROWS, program)
 
 
-def test_of_several_hosts_the_one_that_was_reached_is_asked(
-    table: AuditDatabase, psql: Path
+def test_of_several_hosts_and_addresses_the_one_that_was_reached_is_asked(
+    table: AuditDatabase, tmp_path: Path
 ) -> None:
-    away = psycopg.conninfo.conninfo_to_dict(table.reader)
-    away |= {"host": f"127.0.0.1,{away['host']}", "port": f"9,{away['port']}"}
-    several = dataclasses.replace(table, reader=psycopg.conninfo.make_conninfo(**away))
-    read_whole(several, ROWS, psql)
+    program = tmp_path / "psql"
+    asked = "asked $PGHOST $PGHOSTADDR $PGPORT"
+    program.write_text(f'#!/bin/sh\necho "psql: {asked}" >&2\nexit 3\n')
+    program.chmod(0o700)
+    port = psycopg.conninfo.conninfo_to_dict(table.reader)["port"]
+    several = psycopg.conninfo.make_conninfo(
+        table.reader, host="127.0.0.1,localhost", port=f"9,{port}"
+    )
+    with pytest.raises(Transient, match=f"asked localhost 127.0.0.1 {port}$"):
+        read_whole(dataclasses.replace(table, reader=several), ROWS, program)
 
 
 @pytest.mark.parametrize(
@@ -235,12 +240,11 @@ def test_nothing_that_a_role_was_set_to_reaches_the_query(table: AuditDatabase, 
 
 
 @pytest.mark.usefixtures("psql")
-def test_variables_of_our_own_environment_do_not_steer_psql(
+def test_neither_our_environment_nor_a_start_up_file_steers_psql(
     table: AuditDatabase, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    settings_file = tmp_path / "psqlrc"
-    settings_file.write_text("\\! touch " + str(tmp_path / "ran") + "\n")
-    monkeypatch.setenv("PSQLRC", str(settings_file))
+    (tmp_path / ".psqlrc").write_text(f"\\! touch {tmp_path}/ran\n")
+    monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("PGDATABASE", "elsewhere")
     assert len(rows_of(table, None, bulk=True)) == 600
-    assert not os.path.lexists(tmp_path / "ran")
+    assert not (tmp_path / "ran").exists()
