@@ -17,6 +17,7 @@ import click
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger.blocks import BLOCK
 from tasks.domain.shard_simulation import Course, Load, Site, cut, simulate
+from tasks.work.parallel import STRETCHES_A_WORKER
 
 PAGE = Path(__file__).parent / "SCALE.md"
 BEGIN, END = "<!-- begin: python -m deployments.scale_model -->", "<!-- end -->"
@@ -34,9 +35,6 @@ _MEASURED = {
 
 _LEAST = 1e-6
 """Of a rate, a size or a time: what divides must not be nothing."""
-
-_STRETCHES = 8
-"""As `tasks.work.parallel` cuts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +79,7 @@ def cost_of_store(given: Assumptions, records: float, workers: int) -> tuple[Cos
     pieces = max(1.0, BLOCK * stored / given.piece_bytes) / BLOCK
     moved = records * (stored + _HASH * (1 + 1 / _TILE))
     site = _site(given, workers, given.store_rate, given.store_mb)
-    course = simulate(Load(stored + _HASH, tiles), site, cut(records, workers, _STRETCHES))
+    course = simulate(Load(stored + _HASH, tiles), site, cut(records, workers, STRETCHES_A_WORKER))
     return _cost(given, course, workers, moved, records * (tiles + pieces)), course
 
 
@@ -91,7 +89,7 @@ def cost_of_table(
     """Rows of the table: one server gives them to all workers."""
     row = given.bytes_per_record + _ROW
     site = _site(given, workers, rate, given.database_mb)
-    course = simulate(Load(row, 0.0), site, cut(records, workers, _STRETCHES))
+    course = simulate(Load(row, 0.0), site, cut(records, workers, STRETCHES_A_WORKER))
     return _cost(given, course, workers, records * row, 0.0), course
 
 

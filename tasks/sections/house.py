@@ -28,7 +28,11 @@ class LedgerSettings(Section):
         0.02, gt=0, le=1, description="Of older blocks of 65,536 records, hashed again each night."
     )
     workers: int = Field(
-        1, ge=1, le=64, description="Processes that hash; each needs a core and about 100 MB."
+        1,
+        ge=1,
+        le=64,
+        description="Processes that hash, at most one for each million records; each needs a core "
+        "and about 100 MB, and for a table two connections.",
     )
     legacy_key_file: Path | None = Field(
         None, description="The logger's RSA public key (PEM), for copies in the legacy layout."

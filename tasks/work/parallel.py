@@ -23,7 +23,7 @@ Job = TypeVar("Job")
 Answer = TypeVar("Answer")
 
 _PR_SET_PDEATHSIG = 1
-_STRETCHES_A_WORKER = 8
+STRETCHES_A_WORKER = 8
 """More stretches than workers: a slow one then does not leave the others idle."""
 
 _AHEAD = 2
@@ -37,7 +37,7 @@ def stretches(begin: int, end: int, workers: int, least: int) -> list[tuple[int,
     """
     blocks = end - begin
     worth = max(1, min(workers, blocks // least))
-    length = max(1, -(-blocks // (worth * _STRETCHES_A_WORKER if worth > 1 else 1)))
+    length = max(1, -(-blocks // (worth * STRETCHES_A_WORKER if worth > 1 else 1)))
     return [(first, min(end, first + length)) for first in range(begin, end, length)]
 
 
