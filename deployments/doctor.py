@@ -28,6 +28,7 @@ from tasks.clients import (
     statuspage,
 )
 from tasks.clients.object_store import ObjectStore
+from tasks.crews import who_hashes
 from tasks.domain import archiving, backup_worth
 from tasks.domain.archiving import Archiver
 from tasks.domain.errors import RunbookError
@@ -35,7 +36,7 @@ from tasks.domain.ledger import NoteSigner
 from tasks.domain.ledger.kernel import KERNEL, WHY_NOT_NATIVE
 from tasks.domain.observation import Health
 from tasks.settings import settings
-from tasks.work import catalogue, routing
+from tasks.work import audit_table, catalogue, routing
 from tasks.work.log_heads import latest_head
 from tasks.work.log_store import ObjectLog
 from tasks.work.reaching import whom
@@ -268,6 +269,13 @@ def _hashing() -> str:
     return f"{KERNEL.name}, two hashes at a time"
 
 
+def _table_reader() -> str:
+    program = audit_table.bulk_program()
+    if program is None:
+        raise Lacking("psycopg, which takes twice as long as psql")
+    return str(program)
+
+
 _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
     ("audit API", _api, "check RUNBOOK_API__URL and the service"),
     ("PostgreSQL, reader", _patient, "check RUNBOOK_DATABASE__READER_DSN and its SELECT"),
@@ -296,6 +304,16 @@ _LOOKS: tuple[tuple[str, Callable[[], str], str], ...] = (
         "hashing",
         _hashing,
         "hashlib takes six times as long; with a C compiler, install the package again",
+    ),
+    (
+        "hashing workers",
+        who_hashes,
+        "check RUNBOOK_DASK__*; start workers with the extra `dask` at its scheduler",
+    ),
+    (
+        "table reader",
+        _table_reader,
+        "install the PostgreSQL client, or set RUNBOOK_DATABASE__CLIENT_BINARIES",
     ),
     ("gateway", _gateway, "start it: python -m deployments.gateway; see its /readyz"),
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from pydantic import SecretStr
 
+from deployments.lab.s3 import MEMORY_LIMIT
 from tasks.clients.errors import ClientError
 from tasks.clients.object_store import ObjectStore
 from tasks.sections.systems import StoreSettings
@@ -43,10 +44,7 @@ def store_settings() -> Iterator[StoreSettings]:
                 "PATH": os.environ["PATH"],
                 "AWS_ACCESS_KEY_ID": "tester",
                 "AWS_SECRET_ACCESS_KEY": "tester-secret",
-                "GOMEMLIMIT": "256MiB",
-                # After its first idle minute each later write makes it spin: on one processor
-                # that costs half as much. A benchmark wants all of them.
-                **({} if "RUNBOOK_BENCH" in os.environ else {"GOMAXPROCS": "1"}),
+                "GOMEMLIMIT": MEMORY_LIMIT,
             },
             stdout=log,
             stderr=log,

@@ -484,6 +484,9 @@ def test_doctor_finds_nothing_where_nothing_is_and_shows_no_password(
         "CHAT__TOKEN": "geheim ä",
         "GATEWAY__URL": f"http://{there}",
         "GATEWAY__ALERT_TOKENS": '["geheim"]',
+        "DATABASE__CLIENT_BINARIES": str(tmp_path),
+        "DASK__SCHEDULER": f"tcp://{there}",
+        "DASK__CONNECT_SECONDS": "1",
     }.items():
         environment.setenv(f"RUNBOOK_{name}", value)
     written = tmp_path / "doctor.json"
@@ -491,7 +494,9 @@ def test_doctor_finds_nothing_where_nothing_is_and_shows_no_password(
     assert (ended.code, ended.err) == (COULD_NOT_TELL, "")
     examined = {one["system"]: one for one in json.loads(written.read_text())}
     good = [name for name, one in examined.items() if one["good"]]
-    assert good == ["routing policy", "alert tokens", "hashing"]
+    assert good == ["routing policy", "alert tokens", "hashing", "table reader"]
+    assert examined["table reader"]["advice"]  # psycopg reads, so it works all the same
+    assert f"no Dask scheduler answers at tcp://{there}" in examined["hashing workers"]["seen"]
     assert all(one["advice"] for one in examined.values() if not one["good"])
     assert "geheim" not in ended.out + written.read_text()
 

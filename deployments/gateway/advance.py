@@ -37,11 +37,15 @@ DONE, FAILED, GAVE_UP = "done", "failed", "gave-up"
 
 @dataclass(frozen=True, slots=True)
 class HandOver:
-    """The run is Scheduled, and a child may claim it; or `created` Claimed, for the one child."""
+    """The run is Scheduled, and a child may claim it; or `created` Claimed, for the one child.
+
+    `has_no_tag_limits`: none of its tasks has to ask Prefect for a slot by its tags.
+    """
 
     run: str
     entrypoint: str
-    created: Mapping[str, Any] | None = None
+    created: Mapping[str, Any] | None
+    has_no_tag_limits: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +221,8 @@ class Advance:
 
     def _hand_over(self, row: Row, run: Run) -> HandOver:
         deployment = INCIDENT if row.deployment == RESUME else row.deployment
-        return HandOver(run.id, self._api.deployment(deployment).entrypoint, run.created)
+        entrypoint = self._api.deployment(deployment).entrypoint
+        return HandOver(run.id, entrypoint, run.created, self._api.has_no_tag_limits)
 
 
 def _failed(run: str) -> str:

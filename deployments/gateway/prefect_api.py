@@ -4,6 +4,7 @@ Importing it costs seconds and a hundred megabytes, which only the warm children
 """
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -22,6 +23,8 @@ CLAIMED = "Claimed"
 _TIMEOUT = httpx.Timeout(5.0, connect=2.0)
 _UNFINISHED = ("SCHEDULED", "PENDING", "RUNNING", "CANCELLING", "PAUSED")
 _EXCERPT = 200
+_LIMITS = 200  # as many as the server gives in one answer
+_KNOWN_SECONDS = 10.0  # what was asked longer ago is not known
 _NOT_LET_IN = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 
 
@@ -68,6 +71,7 @@ class PrefectApi:
             transport=httpx.HTTPTransport(retries=1),
         )
         self._deployments: dict[str, Deployment] = {}
+        self._no_tag_limits_at = -_KNOWN_SECONDS
         self.answers = False
 
     @classmethod
@@ -179,17 +183,23 @@ class PrefectApi:
                 self.force_state(below, state, name, message)
 
     def probe(self) -> None:
-        """Ask whether the server is there and lets us in, and what has become of deployments.
+        """Ask whether the server is there and lets us in, and what has changed in its settings.
 
         Raises ClientError when it is not, or does not.
         """
-        if not self._deployments:
-            self._call("GET", "/health")
+        limits = self._call("POST", "/v2/concurrency_limits/filter", json={"limit": _LIMITS})
+        if len(limits) < _LIMITS and not any(limit["name"].startswith("tag:") for limit in limits):
+            self._no_tag_limits_at = time.monotonic()
         for name in tuple(self._deployments):
             try:
                 self._look_up(name)
             except NotFound:
                 del self._deployments[name]
+
+    @property
+    def has_no_tag_limits(self) -> bool:
+        """Whether the last probe, just now, found no limit on tasks of any tag."""
+        return time.monotonic() - self._no_tag_limits_at < _KNOWN_SECONDS
 
     def cancelling(self, runs: Iterable[str]) -> set[str]:
         """Which of the runs a person wants to have stopped."""

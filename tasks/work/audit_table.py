@@ -162,7 +162,7 @@ def _batches(
 def _copied(
     connection: Connection[TupleRow], query: sql.Composed, *, bulk: bool
 ) -> Iterator[Callable[[], Buffer]]:
-    psql = _psql() if bulk else None
+    psql = bulk_program() if bulk else None
     if psql is not None:
         with copied(connection, query, psql, _SESSION) as read:
             yield read
@@ -172,8 +172,8 @@ def _copied(
         yield answer.read
 
 
-def _psql() -> Path | None:
-    """None where it is not installed: the rows come all the same, half as fast."""
+def bulk_program() -> Path | None:
+    """psql; None where it is not installed: the rows come all the same, half as fast."""
     with suppress(NotFound):
         return find_program("psql", settings().database.client_binaries)
     return None

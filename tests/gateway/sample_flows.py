@@ -21,11 +21,12 @@ FAILS = "fails"
 NAPS = "naps for two seconds"
 MEETS_NOBODY = "finds the responder's database away in its first run"
 NESTS = "sleeps in a subflow in its first run"
+TAG = "sample.look"
 
 
-@task(persist_result=False)
+@task(tags={TAG}, persist_result=False)
 def look(incident: str) -> None:
-    data = {"step": "sample.look", "component": "api", "health": "Healthy"}
+    data = {"step": TAG, "component": "api", "health": "Healthy"}
     journal.append(incident, FactKind.CHECK_OBSERVED, data, key="look")
 
 

@@ -32,16 +32,14 @@ READY = "import tasks.work.dask_crew, tasks.work.placed_shards, tasks.work.verif
 DYING = (
     READY
     + """
-import os, signal, threading
-from distributed.diagnostics.plugin import WorkerPlugin
+import os, signal, time
+import tasks.work.dask_crew as crew
 
-class Dying(WorkerPlugin):
-    def transition(self, key, start, finish, **more):
-        if finish == "executing" and str(key).startswith("verify-"):
-            threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGKILL)).start()
+def dying(job):
+    time.sleep(0.5)
+    os.kill(os.getpid(), signal.SIGKILL)
 
-async def dask_setup(worker):
-    await worker.plugin_add(Dying(), name="dying")
+crew.answer_or_failure = dying
 """
 )
 """A worker that is killed in the middle of its first shard."""

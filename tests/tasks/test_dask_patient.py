@@ -4,7 +4,7 @@ import pytest
 
 from tasks.audit_log import log_trust, sealed_log
 from tasks.clients.errors import Transient
-from tasks.crews import hashing_crew
+from tasks.crews import hashing_crew, who_hashes
 from tasks.domain.errors import BadInput
 from tasks.domain.ledger import Status
 from tasks.settings import settings
@@ -29,11 +29,13 @@ def verdicts():
 @pytest.mark.usefixtures("patient")
 def test_table_and_log_are_verified_over_the_cluster_of_the_settings(tmp_path, monkeypatch):
     alone = verdicts()
+    assert who_hashes() == "processes of this machine"
     assert [each["verdict"] for each in alone] == [Status.VERIFIED] * 2
     with cluster(tmp_path / "dask", 1) as started:
         monkeypatch.setenv("RUNBOOK_DASK__SCHEDULER", started.address)
         settings.cache_clear()
         assert verdicts() == alone
+        assert who_hashes() == f"1 Dask workers at {started.address}"
         logs = started.logs()
     for secret in (
         settings().database.reader_dsn.get_secret_value(),
