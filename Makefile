@@ -14,6 +14,9 @@ PIP := $(BIN)/pip --disable-pip-version-check --no-input
 # Content, not time, decides whether .venv is stale: a checkout that only touches files costs nothing.
 LOCKED := .venv/installed.lock
 PROJECT := .venv/installed.toml
+# In the order of the files: by itself xdist keeps those of a single test, which are the longest, for
+# the end, when all labs run and only one of two processes still works.
+IN_PARALLEL := -n 2 --dist loadfile --no-loadscope-reorder
 KERNEL := $(wildcard tasks/domain/ledger/_*.[ch])
 
 # An interpreter is taken when it runs, is 3.11 to 3.13 and can make environments. A name on PATH
@@ -32,10 +35,10 @@ gameday: template ## every scenario, two at once, and none at all; each judged (
 	@$(BIN)/python -m deployments.lab.gameday $(ARGS)
 
 test: template ## all tests but the slow ones
-	@$(BIN)/python -m pytest -m "not slow" -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -m "not slow" $(IN_PARALLEL)
 
 test-all: template ## all tests
-	@$(BIN)/python -m pytest -n 2 --dist loadfile
+	@$(BIN)/python -m pytest $(IN_PARALLEL)
 
 check: $(PROJECT) ## format, lint, types, import contracts
 	@$(BIN)/ruff format --check .

@@ -65,5 +65,7 @@ def patient(pristine_patient: Pristine) -> Lab:
 
 
 @pytest.fixture
-def stack(pristine_stack: Pristine) -> Lab:
-    return pristine_stack.restore()
+def stack(pristine_stack: Pristine) -> Iterator[Lab]:
+    lab = pristine_stack.restore()
+    yield lab
+    lab.writer.stop()  # until the next test that wants it

@@ -17,8 +17,6 @@ from tests.gateway.stack import until_true
 
 pytestmark = pytest.mark.flows
 
-_PROBED_SECONDS = 6.0
-
 Limit = Callable[[str], None]
 
 
@@ -77,9 +75,9 @@ def test_only_limits_on_tags_count(prefect: Prefect, limit: Limit) -> None:
 def test_limit_made_while_the_gateway_runs_is_obeyed_and_its_end_is_seen(
     dispatching: Dispatching, prefect: Prefect, limit: Limit
 ) -> None:
-    assert dispatching
+    dispatcher, _ = dispatching
     limit(f"tag:{TAG}")
-    time.sleep(_PROBED_SECONDS)
+    until_true(lambda: not dispatcher._api.has_no_tag_limits, 30)
     incident = declare("quick")
     time.sleep(3)  # a run without a limit ends within one
     assert results(incident) == [None]
