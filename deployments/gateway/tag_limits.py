@@ -35,4 +35,5 @@ class TagLimits:
 
 def _tasks() -> Iterable[Task[..., object]]:
     for module in tuple(sys.modules.values()):
-        yield from (value for value in vars(module).values() if isinstance(value, Task))
+        values = tuple(getattr(module, "__dict__", {}).values())  # some put other things there
+        yield from (value for value in values if isinstance(value, Task))
