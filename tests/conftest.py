@@ -6,12 +6,14 @@ this process's settings point at them.
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
 
 from deployments.lab.stack import Lab, Options
 from tasks.settings import settings
+from tests import room
 from tests.cluster import options
 from tests.object_store_fixture import object_store, store_settings
 from tests.postgres_fixture import audit_database, postgres_server
@@ -28,6 +30,8 @@ hypothesis.settings.load_profile("busy")
 
 RECORDS = 5000
 
+_ROOM = pytest.StashKey[Path | None]()
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     options.add_options(parser)
@@ -36,6 +40,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_configure(config: pytest.Config) -> None:
     """No test sees what a shell knows of clusters, clouds and databases."""
     options.choose(config)
+    config.stash[_ROOM] = room.choose()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    made = config.stash.get(_ROOM, None)
+    if made is not None:
+        room.leave(made)
 
 
 @pytest.fixture(autouse=True)

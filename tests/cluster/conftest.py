@@ -13,6 +13,7 @@ from deployments.lab.processes import Processes
 from deployments.lab.state import StateDirectory
 from tests.cluster.options import RealCluster, real_cluster
 from tests.cluster.systems import System, host_of, real_system, simulated_system
+from tests.room import open_place
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -34,7 +35,7 @@ def real(request: pytest.FixtureRequest) -> RealCluster | None:
 
 @pytest.fixture(scope="module")
 def system(request: pytest.FixtureRequest, real: RealCluster | None) -> Iterator[System]:
-    with tempfile.TemporaryDirectory(dir="/var/tmp", prefix="cluster-test-") as directory:
+    with tempfile.TemporaryDirectory(dir=open_place(), prefix="cluster-test-") as directory:
         if real is not None:
             with real_system(real, Path(directory)) as running:
                 yield running

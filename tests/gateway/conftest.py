@@ -24,11 +24,12 @@ from tests.gateway.stack import (
     served,
     start_prefect,
 )
+from tests.room import open_place
 
 
 @pytest.fixture(scope="session")
 def lab_processes() -> Iterator[Processes]:
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+    with tempfile.TemporaryDirectory(dir=open_place()) as directory:
         processes = Processes(StateDirectory.take(Path(directory)))
         try:
             yield processes

@@ -46,6 +46,7 @@ from tests.gateway.stack import (
     until_true,
 )
 from tests.gateway.storm_flows import EFFECTS
+from tests.room import open_place
 
 COMPONENTS = 100
 _SEVERITIES = ("P1", "P2", "P3")
@@ -312,7 +313,7 @@ class Parts:
 @contextmanager
 def parts(monkeypatch: pytest.MonkeyPatch) -> Iterator[Parts]:
     """All parts but the gateway, running; settings of this process point to their database."""
-    with tempfile.TemporaryDirectory(dir="/var/tmp") as directory:
+    with tempfile.TemporaryDirectory(dir=open_place()) as directory:
         processes = Processes(StateDirectory.take(Path(directory)))
         try:
             mortal = Parts(processes)

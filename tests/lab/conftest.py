@@ -11,7 +11,7 @@ import pytest
 
 from deployments.lab.patient import DATABASE
 from deployments.lab.stack import Lab
-from deployments.lab.state import area
+from tests.room import open_place
 
 
 @pytest.fixture
@@ -32,6 +32,6 @@ def database(patient: Lab) -> Iterator[psycopg.Connection]:
 @pytest.fixture
 def state_path(request: pytest.FixtureRequest) -> Iterator[Path]:
     """A state directory that servers of another user can reach, unlike pytest's own."""
-    path = area() / f"test-{request.node.name[:40]}-{os.getpid()}"
+    path = open_place() / f"test-{request.node.name[:40]}-{os.getpid()}"
     yield path
     shutil.rmtree(path, ignore_errors=True)

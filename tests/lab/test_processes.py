@@ -3,6 +3,7 @@
 import contextlib
 import os
 import signal
+import stat
 import subprocess
 import sys
 import time
@@ -134,6 +135,17 @@ def test_a_part_that_dies_at_its_start_is_reported_with_its_last_words(state_pat
     with pytest.raises(LabError, match=r"expected broken to start(.|\n)*no disk"):
         child.wait_ready(lambda: False, 10)
     processes.stop_all()
+
+
+def test_labs_are_made_where_the_environment_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNBOOK_LAB_AREA", str(tmp_path))
+    first, second = StateDirectory.take(), StateDirectory.take()
+    assert [first.path, second.path] == [tmp_path / "lab-1", tmp_path / "lab-2"]
+    assert stat.S_IMODE(first.path.stat().st_mode) == 0o711
+    first.release()
+    second.release()
 
 
 def test_two_labs_take_two_directories(state_path: Path) -> None:

@@ -12,11 +12,12 @@ import pytest
 
 from deployments.lab.postgres import PATIENT, SUPERUSER, PostgresServer, init_cluster
 from deployments.lab.processes import Processes
-from deployments.lab.state import StateDirectory, area
+from deployments.lab.state import StateDirectory
 from tasks.clients.database_activity import Look, read_activity
 from tasks.domain.database_diagnosis import diagnose
 from tasks.domain.database_limits import Limits
 from tasks.domain.database_readings import DatabaseReadings, known
+from tests.room import open_place
 
 pytestmark = [pytest.mark.components, pytest.mark.slow]
 
@@ -31,7 +32,7 @@ _OPTIONS = {
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
-    path = area() / f"test-upkeep-{os.getpid()}"
+    path = open_place() / f"test-upkeep-{os.getpid()}"
     directory = StateDirectory.take(path)
     processes = Processes(directory)
     try:

@@ -14,7 +14,6 @@ from deployments.lab.cache import CacheServer
 from deployments.lab.cluster_manifests import REDIS_POD
 from deployments.lab.kubernetes.cluster import Cluster
 from deployments.lab.kubernetes.pod_programs import redis_pod
-from deployments.lab.state import area
 from tasks.clients.cache_state import state_of
 from tasks.clients.pod_exec import Pod
 from tasks.domain.cache_diagnosis import CacheLimits, diagnose
@@ -27,6 +26,7 @@ from tasks.work import cache_remedies
 from tasks.work.cache_remedies import Site
 from tests.clients.loopback import answering, sending
 from tests.clients.test_cache import at
+from tests.room import open_place
 from tests.tasks.instances.valkey import configure, settings_for, valkey
 
 pytestmark = pytest.mark.components
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.components
 
 @pytest.fixture(scope="module")
 def running() -> Iterator[CacheServer]:
-    with valkey(area() / f"test-cache-{os.getpid()}") as server:
+    with valkey(open_place() / f"test-cache-{os.getpid()}") as server:
         yield server
 
 

@@ -27,6 +27,7 @@ from tasks.work.log_heads import Head
 from tasks.work.log_store import DirectoryLog
 from tasks.work.scratch import alone
 from tasks.work.sealing import seal
+from tests.room import open_place
 from tests.tasks.recovery.conftest import (
     BACKUP,
     NAMES,
@@ -45,7 +46,7 @@ pytestmark = pytest.mark.components
 @pytest.fixture
 def room(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A temporary directory of this test's own, whose path is short enough for a socket."""
-    made = Path(tempfile.mkdtemp(prefix="d-", dir="/tmp"))
+    made = Path(tempfile.mkdtemp(prefix="d-", dir=open_place()))
     made.chmod(0o711)
     monkeypatch.setenv("TMPDIR", str(made))
     monkeypatch.setattr(tempfile, "tempdir", str(made))

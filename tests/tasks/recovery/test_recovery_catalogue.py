@@ -27,6 +27,7 @@ from tasks.sections.systems import KubernetesSettings, StoreSettings
 from tasks.work.backup_places import BackupPlace, DirectoryPlace, PodPlace, StorePlace
 from tasks.work.catalogue import list_places, look_at
 from tasks.work.fetching import fetch
+from tests.room import open_place
 from tests.tasks.recovery.conftest import BACKUP, SIGNER, Servers
 
 pytestmark = pytest.mark.components
@@ -45,7 +46,7 @@ FILES = {
 
 def encrypted(data: bytes) -> bytes:
     """By the real gpg, whose agent is told to end."""
-    with tempfile.TemporaryDirectory(dir="/tmp") as home:  # a socket's path is short
+    with tempfile.TemporaryDirectory(dir=open_place()) as home:  # a socket's path is short
         variables = {"PATH": os.environ["PATH"], "GNUPGHOME": home}
         command = ["gpg", "--batch", "--quiet", "--pinentry-mode", "loopback"]
         try:
