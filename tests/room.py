@@ -15,13 +15,13 @@ from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
 _NEEDED_BYTES = 8 << 30  # a run with three processes was seen to take up to 2 GB
-_LABS, _TEMPORARY = "RUNBOOK_LAB_AREA", "TMPDIR"
+_LABS, _TEMPORARY = "RLHF_LAB_AREA", "TMPDIR"
 
 
 def choose() -> Path | None:
     """The room in memory, made, for this process and its children; None: the places as they are.
 
-    They are as they are in xdist's workers, which are such children, and where RUNBOOK_LAB_AREA
+    They are as they are in xdist's workers, which are such children, and where RLHF_LAB_AREA
     names a directory, whose files are there to be looked at afterwards.
     """
     if not os.environ.keys().isdisjoint({"RUNBOOK_BENCH", _LABS}) or not _fits():

@@ -31,8 +31,8 @@ def area() -> Path:
 
 
 def _labs() -> Path:
-    """Where labs are made: RUNBOOK_LAB_AREA, a directory that others can pass, else in `area`."""
-    named = os.environ.get("RUNBOOK_LAB_AREA")
+    """Where labs are made: RLHF_LAB_AREA, a directory that others can pass, else in `area`."""
+    named = os.environ.get("RLHF_LAB_AREA")
     return Path(named) if named else area()
 
 

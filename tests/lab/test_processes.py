@@ -140,7 +140,7 @@ def test_a_part_that_dies_at_its_start_is_reported_with_its_last_words(state_pat
 def test_labs_are_made_where_the_environment_says(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("RUNBOOK_LAB_AREA", str(tmp_path))
+    monkeypatch.setenv("RLHF_LAB_AREA", str(tmp_path))
     first, second = StateDirectory.take(), StateDirectory.take()
     assert [first.path, second.path] == [tmp_path / "lab-1", tmp_path / "lab-2"]
     assert stat.S_IMODE(first.path.stat().st_mode) == 0o711
