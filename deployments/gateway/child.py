@@ -39,8 +39,8 @@ from prefect.settings.legacy import Setting
 from prefect.states import Pending
 
 from deployments.gateway.collecting import collect_rarely
-from deployments.gateway.prefect_api import CLAIMED
-from deployments.gateway.tag_limits import TagLimits
+from deployments.gateway.prefect_api import CLAIMED, PrefectApi
+from deployments.gateway.tag_limits import TagLimits, TagWatch
 from tasks.clients.kubernetes_identity import is_configured
 from tasks.domain.redaction import Redactor
 from tasks.settings import settings
@@ -50,6 +50,8 @@ from tasks.work.redaction import redact_all_logs, secrets_of
 
 _PR_SET_PDEATHSIG = 1
 _RETRY_SECONDS = 1.0
+_LATE = ("prefect.task_engine", "prefect._internal.observers")
+"""What Prefect imports in the first run of a process, and in the first of a deployment."""
 
 log = logging.getLogger("gateway.child")
 
@@ -69,13 +71,16 @@ def main(arguments: list[str]) -> None:
         with SyncClientContext.get_or_create() as kept:  # the engine takes it, and its connection
             _rehearse_with(kept.client)
             tag_limits = TagLimits.of_imported_tasks()
+            watch = TagWatch(tag_limits, PrefectApi.from_environment())
+            watch.start()
             collect_rarely()
             _say(channel, {"ready": os.getpid()})
             for line in orders:
                 order = json.loads(line)
                 if order["has_no_tag_limits"]:
                     tag_limits.are_none()
-                with working_under(Claim(order["row"], order["holder"], order["run"])):
+                claim = Claim(order["row"], order["holder"], order["run"])
+                with watch.during_a_run(), working_under(claim):
                     answer = _run(kept.client, order)
                 _say(channel, {"ended": order["run"], **answer})
     responder.close()
@@ -142,7 +147,7 @@ def _flow(entrypoint: str) -> Flow[..., Any]:
 
 
 def _load_all(modules: list[str]) -> None:
-    for module in ("prefect.task_engine", *modules):  # Prefect imports its engines late
+    for module in (*_LATE, *modules):
         import_module(module)
     if is_configured(settings().kubernetes):
         import_module("kubernetes.config")  # a third of a second, which no triage should wait for
