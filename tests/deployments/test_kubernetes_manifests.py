@@ -1,36 +1,19 @@
 """The manifests hold together, keep to the API's schema, and give nobody more than they need."""
 
 import copy
-import re
 import shutil
 import subprocess
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import yaml
-from pydantic import BaseModel
 
-from tasks.settings import Settings
 from tests.deployments import manifests
-from tests.deployments.manifests import FOLDER, Json, containers, labelled, pod_of, selects
+from tests.deployments.applied import DEPLOYMENTS, DOCUMENTS, PODS, WORKLOADS, name_of, of_kind
+from tests.deployments.manifests import FOLDER, Json, containers, pod_of, selects
 
-DOCUMENTS = manifests.rendered()
-WORKLOADS = [each for each in DOCUMENTS if pod_of(each) is not None]
-DEPLOYMENTS = [each for each in DOCUMENTS if each["kind"] == "Deployment"]
-POLICIES = [each for each in DOCUMENTS if each["kind"] == "NetworkPolicy"]
-PODS = labelled(DOCUMENTS)
 NAMESPACE = "runbook"
-README = (FOLDER / "README.md").read_text(encoding="utf-8")
 SILENT = {"prefect-services"}  # Prefect's services listen nowhere
-
-
-def name_of(document: Json) -> str:
-    return f"{document['kind']}/{document['metadata']['name']}"
-
-
-def of_kind(kind: str) -> dict[str, Json]:
-    return {each["metadata"]["name"]: each for each in DOCUMENTS if each["kind"] == kind}
 
 
 def test_every_file_of_the_folder_is_applied_once() -> None:
@@ -221,179 +204,3 @@ def test_probed_paths_are_those_that_answer() -> None:
         "gateway": ["/healthz", "/healthz", "/readyz"],
         "worker": ["/health", "/health", "/health"],
     }
-
-
-# The network.
-
-
-def test_everything_is_denied_first() -> None:
-    nothing = of_kind("NetworkPolicy")["nothing"]["spec"]
-    assert nothing == {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]}
-
-
-def peers(policy: Json) -> Iterator[tuple[str, Json, list[Json]]]:
-    spec = policy["spec"]
-    for direction, key in (("ingress", "from"), ("egress", "to")):
-        for rule in spec.get(direction, []):
-            assert rule[key], "a rule without peers is one for everybody"
-            assert rule["ports"], "a rule without ports is one for all of them"
-            for peer in rule[key]:
-                yield direction, peer, rule["ports"]
-
-
-@pytest.mark.parametrize("policy", POLICIES, ids=name_of)
-def test_policy_is_about_pods_that_exist(policy: Json) -> None:
-    assert any(selects(policy["spec"]["podSelector"], pod.labels) for pod in PODS)
-
-
-@pytest.mark.parametrize("policy", POLICIES, ids=name_of)
-def test_policy_names_peers_that_exist_and_ports_that_they_have(policy: Json) -> None:
-    own = [pod for pod in PODS if selects(policy["spec"]["podSelector"], pod.labels)]
-    for direction, peer, ports in peers(policy):
-        if "ipBlock" in peer:
-            continue
-        if "namespaceSelector" in peer:
-            (namespace,) = peer["namespaceSelector"]["matchLabels"].values()
-            known = namespace in {"rlhf-audit-trail", "kube-system"} or f"`{namespace}`" in README
-            assert known, f"{namespace} is to be named in the README"
-            others = []
-        else:
-            others = [pod for pod in PODS if selects(peer["podSelector"], pod.labels)]
-            assert others
-        for target in own if direction == "ingress" else others:
-            assert {each["port"] for each in ports} <= set(target.ports)
-
-
-def test_whoever_calls_prefect_is_let_in_and_out() -> None:
-    callers = {
-        each["metadata"]["name"]
-        for each in WORKLOADS
-        if any(
-            "prefect-client" in str(container.get("envFrom"))
-            for container in containers(pod_of(each) or {})
-        )
-    }
-    api = next(pod for pod in PODS if pod.workload == "prefect-api")
-    let_in, let_out = set(), set()
-    for policy in POLICIES:
-        for direction, peer, _ in peers(policy):
-            if set(peer) != {"podSelector"}:
-                continue
-            others = [pod for pod in PODS if selects(peer["podSelector"], pod.labels)]
-            own = [pod for pod in PODS if selects(policy["spec"]["podSelector"], pod.labels)]
-            if direction == "ingress" and api in own:
-                let_in |= {pod.workload for pod in others}
-            if direction == "egress" and api in others:
-                let_out |= {pod.workload for pod in own}
-    assert callers == let_in == let_out == {"gateway", "worker", "set-up"}
-
-
-def test_nodes_metadata_service_is_out_of_reach() -> None:
-    for policy in POLICIES:
-        for _, peer, _ in peers(policy):
-            if peer.get("ipBlock", {}).get("cidr") == "0.0.0.0/0":
-                assert "169.254.0.0/16" in peer["ipBlock"]["except"]
-
-
-# Secrets and settings.
-
-
-def references() -> Iterator[tuple[str, str, str | None]]:
-    """Kind, name and key (None: all) of what pods read."""
-    for workload in WORKLOADS:
-        pod = pod_of(workload)
-        assert pod is not None
-        for container in containers(pod):
-            for each in container.get("envFrom", []):
-                for kind in ("secretRef", "configMapRef"):
-                    if kind in each:
-                        yield kind.removesuffix("Ref"), each[kind]["name"], None
-            for variable in container.get("env", []):
-                key = variable["valueFrom"]["secretKeyRef"]  # no value stands in a manifest
-                yield "secret", key["name"], key["key"]
-        for volume in pod["spec"]["volumes"]:
-            if "secret" in volume:
-                yield "secret", volume["secret"]["secretName"], None
-            if "configMap" in volume:
-                yield "configMap", volume["configMap"]["name"], None
-
-
-def documented() -> dict[str, set[str]]:
-    """Keys by secret, from the README's table."""
-    found: dict[str, set[str]] = {}
-    for row in re.findall(r"^\| (`[a-z-]+`) \| (.+?) \|", README, re.MULTILINE):
-        keys = set(re.findall(r"`([A-Za-z_.-]+)`", row[1]))
-        if keys:
-            found.setdefault(row[0].strip("`"), set()).update(keys)
-    return found
-
-
-def test_every_secret_that_pods_read_is_documented_with_its_keys() -> None:
-    made = set(of_kind("Secret"))
-    read: dict[str, set[str]] = {}
-    for kind, name, key in references():
-        if kind == "secret" and name not in made:
-            read.setdefault(name, set()).update({key} if key else set())
-    table = documented()
-    assert set(table) == set(read)
-    for name, keys in read.items():
-        assert keys <= table[name]
-
-
-def test_every_configuration_that_pods_read_is_here_or_documented() -> None:
-    for kind, name, _ in references():
-        if kind == "configMap":
-            assert name in of_kind("ConfigMap") or f"ConfigMap `{name}`" in README
-
-
-def test_every_claim_is_made() -> None:
-    claims = {
-        volume["persistentVolumeClaim"]["claimName"]
-        for each in WORKLOADS
-        for volume in (pod_of(each) or {})["spec"]["volumes"]
-        if "persistentVolumeClaim" in volume
-    }
-    assert claims == set(of_kind("PersistentVolumeClaim"))
-
-
-def test_no_secret_has_a_value_in_the_folder() -> None:
-    for secret in of_kind("Secret").values():
-        assert not {"data", "stringData"} & set(secret)
-
-
-def is_setting(variable: str) -> bool:
-    model: Any = Settings
-    for part in variable.removeprefix("RUNBOOK_").lower().split("__"):
-        if not (isinstance(model, type) and issubclass(model, BaseModel)):
-            return False
-        if part not in model.model_fields:
-            return False
-        model = model.model_fields[part].annotation
-    return True
-
-
-def test_every_variable_of_ours_is_a_setting(monkeypatch: pytest.MonkeyPatch) -> None:
-    values = of_kind("ConfigMap")["runbook"]["data"]
-    secret = {key for keys in documented().values() for key in keys if key.startswith("RUNBOOK_")}
-    assert [each for each in {*values, *secret} if not is_setting(each)] == []
-    for key, value in values.items():
-        monkeypatch.setenv(key, value)
-    assert Settings().gateway.spool is None  # on an emptyDir what was acknowledged would be lost
-
-
-def test_paths_of_ours_are_where_something_is_mounted() -> None:
-    values = of_kind("ConfigMap")["runbook"]["data"]
-    paths = {each for each in values.values() if each.startswith("/")}
-    for name in ("gateway", "worker"):
-        spec = of_kind("Deployment")[name]["spec"]["template"]["spec"]
-        mounts = [each["mountPath"] for each in spec["containers"][0]["volumeMounts"]]
-        assert [p for p in paths if not any(p == m or p.startswith(f"{m}/") for m in mounts)] == []
-
-
-def test_gateways_own_secrets_reach_no_other_part() -> None:
-    readers = {
-        each["metadata"]["name"]
-        for each in WORKLOADS
-        if "runbook-gateway" in str((pod_of(each) or {})["spec"])
-    }
-    assert readers == {"gateway"}
