@@ -11,6 +11,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
+from deployments.gateway.collecting import collect_rarely
 from deployments.lab.stack import Lab, Options
 from tasks.settings import settings
 from tests import room
@@ -41,6 +42,11 @@ def pytest_configure(config: pytest.Config) -> None:
     """No test sees what a shell knows of clusters, clouds and databases."""
     options.choose(config)
     config.stash[_ROOM] = room.choose()
+
+
+def pytest_collection_finish() -> None:
+    """Thousands of tests are no garbage: a collection would look at each of them."""
+    collect_rarely()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
