@@ -5,7 +5,7 @@
 this process's settings point at them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import hypothesis
@@ -31,6 +31,7 @@ hypothesis.settings.load_profile("busy")
 
 RECORDS = 5000
 
+_RUN_BY_PREFECT = {"pristine_stack", "prefect"}
 _ROOM = pytest.StashKey[Path | None]()
 
 
@@ -42,6 +43,16 @@ def pytest_configure(config: pytest.Config) -> None:
     """No test sees what a shell knows of clusters, clouds and databases."""
     options.choose(config)
     config.stash[_ROOM] = room.choose()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that need a Prefect server come last: it stays, and is never quite idle."""
+    late = {item.path for item in items if _RUN_BY_PREFECT.intersection(_fixtures(item))}
+    items.sort(key=lambda item: item.path in late)
+
+
+def _fixtures(item: pytest.Item) -> Sequence[str]:
+    return item.fixturenames if isinstance(item, pytest.Function) else ()
 
 
 def pytest_collection_finish() -> None:

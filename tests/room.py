@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
-_NEEDED_BYTES = 8 << 30  # a run with three processes was seen to take up to 2 GB
+_NEEDED_BYTES = 8 << 30  # a run was seen to take one
 _LABS, _TEMPORARY = "RLHF_LAB_AREA", "TMPDIR"
 
 
