@@ -27,7 +27,7 @@ def choose() -> Path | None:
     if not os.environ.keys().isdisjoint({"RUNBOOK_BENCH", _LABS}) or not _fits():
         return None
     _sweep()
-    room = _MEMORY / f"runbook-tests-{os.getpid()}"
+    room = _MEMORY / f"rt-{os.getpid()}"
     room.mkdir(mode=0o711)
     room.chmod(0o711)  # servers that run as nobody pass through
     os.environ |= {_LABS: str(room), _TEMPORARY: str(room)}
@@ -58,7 +58,7 @@ def _fits() -> bool:
 
 def _sweep() -> None:
     """Rooms of runs that were killed."""
-    for room in _MEMORY.glob("runbook-tests-*"):
+    for room in _MEMORY.glob("rt-*"):
         owner = room.name.rpartition("-")[2]
         if owner.isdecimal() and not Path("/proc", owner).exists() and _is_ours(room):
             leave(room)

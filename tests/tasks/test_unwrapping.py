@@ -171,10 +171,12 @@ def test_an_altered_encrypted_backup_is_malformed(tmp_path: Path, gpg: Gpg, dama
 
 
 @needs_gpg
-def test_a_key_that_is_missing_is_named(tmp_path: Path, gpg: Gpg) -> None:
+def test_a_key_that_is_missing_is_named(
+    tmp_path: Path, tmp_path_factory: pytest.TempPathFactory, gpg: Gpg
+) -> None:
     data = _encrypt(gpg, DUMP)
-    other = tmp_path / "other"
-    other.mkdir(mode=0o700)
+    other = tmp_path_factory.mktemp("o")  # a socket's path is short
+    other.chmod(0o700)
 
     with pytest.raises(Denied, match="add the secret key"):
         _content(tmp_path, data, Gpg("gpg", other))
