@@ -6,7 +6,6 @@ this process's settings point at them.
 """
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import hypothesis
 import pytest
@@ -32,7 +31,7 @@ hypothesis.settings.load_profile("busy")
 RECORDS = 5000
 
 _RUN_BY_PREFECT = {"pristine_stack", "prefect"}
-_ROOM = pytest.StashKey[Path | None]()
+_ROOM = pytest.StashKey[room.Room | None]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,7 +62,7 @@ def pytest_collection_finish() -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     made = config.stash.get(_ROOM, None)
     if made is not None:
-        room.leave(made)
+        made.leave()
 
 
 @pytest.fixture(autouse=True)

@@ -7,18 +7,34 @@ it makes a file, so that a copy that takes 0.06 s in memory takes 0.45 s there.
 Benchmarks stay on the disk: they measure it.
 """
 
+import fcntl
 import os
 import shutil
 import stat
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 
 _MEMORY = Path("/dev/shm")
 _NEEDED_BYTES = 8 << 30  # a run was seen to take one
 _LABS, _TEMPORARY = "RLHF_LAB_AREA", "TMPDIR"
+_PREFIX = "rt-"  # a path to a socket is short
 
 
-def choose() -> Path | None:
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A directory in memory, locked for as long as its run lives."""
+
+    path: Path
+    lock: int
+
+    def leave(self) -> None:
+        """Give the memory back."""
+        shutil.rmtree(self.path, ignore_errors=True)
+        os.close(self.lock)
+
+
+def choose() -> Room | None:
     """The room in memory, made, for this process and its children; None: the places as they are.
 
     They are as they are in xdist's workers, which are such children, and where RLHF_LAB_AREA
@@ -27,17 +43,14 @@ def choose() -> Path | None:
     if not os.environ.keys().isdisjoint({"RUNBOOK_BENCH", _LABS}) or not _fits():
         return None
     _sweep()
-    room = _MEMORY / f"rt-{os.getpid()}"
-    room.mkdir(mode=0o711)
-    room.chmod(0o711)  # servers that run as nobody pass through
-    os.environ |= {_LABS: str(room), _TEMPORARY: str(room)}
+    unlocked = Path(tempfile.mkdtemp(prefix=f".{_PREFIX}", dir=_MEMORY))  # no sweep sees it yet
+    unlocked.chmod(0o711)  # servers that run as nobody pass through
+    lock = _locked(unlocked)
+    assert lock is not None
+    room = Room(unlocked.rename(unlocked.with_name(unlocked.name[1:])), lock)
+    os.environ |= {_LABS: str(room.path), _TEMPORARY: str(room.path)}
     tempfile.tempdir = None  # what was chosen before is forgotten
     return room
-
-
-def leave(room: Path) -> None:
-    """Give the memory back."""
-    shutil.rmtree(room, ignore_errors=True)
 
 
 def open_place() -> Path:
@@ -57,13 +70,21 @@ def _fits() -> bool:
 
 
 def _sweep() -> None:
-    """Rooms of runs that were killed."""
-    for room in _MEMORY.glob("rt-*"):
-        owner = room.name.rpartition("-")[2]
-        if owner.isdecimal() and not Path("/proc", owner).exists() and _is_ours(room):
-            leave(room)
+    """Remove the rooms of runs that were killed: their locks went with them."""
+    for path in _MEMORY.glob(f"{_PREFIX}*"):
+        found = path.lstat()
+        if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.geteuid():
+            continue
+        lock = _locked(path)
+        if lock is not None:
+            Room(path, lock).leave()
 
 
-def _is_ours(room: Path) -> bool:
-    found = room.lstat()
-    return stat.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid()
+def _locked(path: Path) -> int | None:
+    lock = os.open(path / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(lock)
+        return None
+    return lock

@@ -31,9 +31,12 @@ def area() -> Path:
 
 
 def _labs() -> Path:
-    """Where labs are made: RLHF_LAB_AREA, a directory that others can pass, else in `area`."""
+    """Where labs are made: RLHF_LAB_AREA, a directory that others can pass, else in `area`.
+
+    It does not begin with RUNBOOK_ or LAB_, of which `clean_environment` leaves nothing.
+    """
     named = os.environ.get("RLHF_LAB_AREA")
-    return Path(named) if named else area()
+    return Path(named).resolve() if named else area()
 
 
 def _ours(directory: Path, mode: int) -> Path:

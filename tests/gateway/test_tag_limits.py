@@ -63,15 +63,14 @@ def test_word_is_of_the_tags_of_the_real_checks() -> None:
 
 def test_word_lasts_as_long_as_a_run_and_ends_with_a_limit(prefect: Prefect, limit: Limit) -> None:
     told, names = TagLimits.of_imported_tasks(), frozenset({"tag:tests:full"})
-    with PrefectApi(prefect.url) as api:
-        watch = TagWatch(told, api)
-        watch.start()
-        with watch.during_a_run():
-            told.are_none()
-            time.sleep(6)  # Prefect forgets after five
-            assert names in services._no_limits_cache
-            limit("tag:tests:full")
-            until_true(lambda: names not in services._no_limits_cache, 10)
+    watch = TagWatch(told, PrefectApi(prefect.url))
+    watch.start()
+    with watch.during_a_run():
+        told.are_none()
+        time.sleep(6)  # Prefect forgets after five
+        assert names in services._no_limits_cache
+        limit("tag:tests:full")
+        until_true(lambda: names not in services._no_limits_cache, 10)
 
 
 def test_only_limits_on_tags_count(prefect: Prefect, limit: Limit) -> None:
