@@ -39,8 +39,8 @@ from prefect.settings.legacy import Setting
 from prefect.states import Pending
 
 from deployments.gateway.collecting import collect_rarely
-from deployments.gateway.prefect_api import CLAIMED, PrefectApi
-from deployments.gateway.tag_limits import TagLimits, TagWatch
+from deployments.gateway.prefect_api import CLAIMED
+from deployments.gateway.tag_limits import TagLimits
 from tasks.clients.kubernetes_identity import is_configured
 from tasks.domain.redaction import Redactor
 from tasks.settings import settings
@@ -71,16 +71,13 @@ def main(arguments: list[str]) -> None:
         with SyncClientContext.get_or_create() as kept:  # the engine takes it, and its connection
             _rehearse_with(kept.client)
             tag_limits = TagLimits.of_imported_tasks()
-            watch = TagWatch(tag_limits, PrefectApi.from_environment())
-            watch.start()
             collect_rarely()
             _say(channel, {"ready": os.getpid()})
             for line in orders:
                 order = json.loads(line)
                 if order["has_no_tag_limits"]:
                     tag_limits.are_none()
-                claim = Claim(order["row"], order["holder"], order["run"])
-                with watch.during_a_run(), working_under(claim):
+                with working_under(Claim(order["row"], order["holder"], order["run"])):
                     answer = _run(kept.client, order)
                 _say(channel, {"ended": order["run"], **answer})
     responder.close()

@@ -187,20 +187,14 @@ class PrefectApi:
 
         Raises ClientError when it is not, or does not.
         """
-        if self.finds_no_tag_limits():
+        limits = self._call("POST", "/v2/concurrency_limits/filter", json={"limit": _LIMITS})
+        if len(limits) < _LIMITS and not any(limit["name"].startswith("tag:") for limit in limits):
             self._no_tag_limits_at = time.monotonic()
         for name in tuple(self._deployments):
             try:
                 self._look_up(name)
             except NotFound:
                 del self._deployments[name]
-
-    def finds_no_tag_limits(self) -> bool:
-        """Whether the server has no limit on tasks of any tag now. Raises ClientError."""
-        limits = self._call("POST", "/v2/concurrency_limits/filter", json={"limit": _LIMITS})
-        return len(limits) < _LIMITS and not any(
-            limit["name"].startswith("tag:") for limit in limits
-        )
 
     @property
     def has_no_tag_limits(self) -> bool:

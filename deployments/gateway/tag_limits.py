@@ -2,31 +2,20 @@
 
 Prefect asks its server before each task whether one of the task's tags has a limit, and remembers
 for five seconds that none has. The eight checks of the triage have eight different tags and start
-at once: eight calls, each with a thread, a client and a connection of its own, before the first
-check looks at anything. The gateway knows the answer already, from its last look at the server.
+at once: eight calls, each on a connection of its own, before the first check looks at anything. The
+gateway knows the answer already, from its last look at the server.
 
-Those threads and clients are never given back, a megabyte for each step of the runbook that a child
-has ever come to: so while a run goes on, the child asks for all of them.
+What is spared is the call: for each set of tags Prefect keeps a thread and a client, a megabyte,
+asked or not, until the process ends.
 """
 
-import logging
 import sys
-import threading
-import time
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Self
 
 from prefect import Task
 from prefect.concurrency import services
-
-from deployments.gateway.prefect_api import PrefectApi
-from tasks.clients.errors import ClientError
-
-_EVERY_SECONDS = 4.0  # sooner than Prefect forgets
-
-log = logging.getLogger("gateway.child")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,37 +34,6 @@ class TagLimits:
         # Prefect has no public way to say it. Should this one go, tasks ask again.
         with services._cache_lock:  # noqa: SLF001
             services._no_limits_cache.update(dict.fromkeys(self.names, True))  # noqa: SLF001
-
-
-class TagWatch(threading.Thread):
-    """Asks the server again and again while a run goes on, and passes on that there are none."""
-
-    def __init__(self, limits: TagLimits, api: PrefectApi) -> None:
-        super().__init__(name="tag-limits", daemon=True)
-        self._limits = limits
-        self._api = api
-        self._running = threading.Event()
-
-    @contextmanager
-    def during_a_run(self) -> Iterator[None]:
-        """The watch is on in here."""
-        self._running.set()
-        try:
-            yield
-        finally:
-            self._running.clear()
-
-    def run(self) -> None:
-        """Until the process ends."""
-        while self._running.wait():
-            time.sleep(_EVERY_SECONDS)
-            if not self._running.is_set():
-                continue
-            try:
-                if self._api.finds_no_tag_limits():
-                    self._limits.are_none()
-            except ClientError as error:  # each task asks for itself then
-                log.warning("Prefect did not say what limits there are: %s", type(error).__name__)
 
 
 def _tasks() -> Iterable[Task[..., object]]:

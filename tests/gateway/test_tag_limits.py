@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterator
 import httpx
 import pytest
 from prefect import flow, task
-from prefect.concurrency import services
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from deployments.gateway.prefect_api import PrefectApi
-from deployments.gateway.tag_limits import TagLimits, TagWatch
+from deployments.gateway.tag_limits import TagLimits
 from tests.gateway.conftest import Prefect
 from tests.gateway.dispatching import Dispatching, declare, results
 from tests.gateway.sample_flows import TAG
@@ -59,18 +58,6 @@ def test_word_is_of_the_tags_of_the_real_checks() -> None:
 
     assert triage.name
     assert frozenset({"tag:runbook:triage.api-health"}) in TagLimits.of_imported_tasks().names
-
-
-def test_word_lasts_as_long_as_a_run_and_ends_with_a_limit(prefect: Prefect, limit: Limit) -> None:
-    told, names = TagLimits.of_imported_tasks(), frozenset({"tag:tests:full"})
-    watch = TagWatch(told, PrefectApi(prefect.url))
-    watch.start()
-    with watch.during_a_run():
-        told.are_none()
-        time.sleep(6)  # Prefect forgets after five
-        assert names in services._no_limits_cache
-        limit("tag:tests:full")
-        until_true(lambda: names not in services._no_limits_cache, 10)
 
 
 def test_only_limits_on_tags_count(prefect: Prefect, limit: Limit) -> None:
