@@ -6,18 +6,24 @@ only and imports no package, so nothing is fetched.
 """
 
 import json
+import os
 import re
+import subprocess
+import sys
+import tempfile
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import typst
-
+from tasks.clients.errors import Malformed, Transient
+from tasks.clients.kept_process import Bounds, start_kept
+from tasks.clients.kept_process import printed as output_of
 from tasks.domain import drawing, plots
 from tasks.domain.range_plots import marks_of, range_plots
 from tasks.domain.report import Report
 from tasks.domain.timeline import shortened
+from tasks.work import typesetter
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -28,6 +34,10 @@ _TABLES = (
 # Everything but Latin, basic Greek and Cyrillic and our own punctuation, which typst's own fonts
 # have. Runs over the JSON text: such characters stand only inside its strings.
 _WITHOUT_A_FONT = re.compile(r"[^\n -~\u00a0-\u017f\u0391-\u03c9\u0410-\u044f“”…·≥]")
+_SECONDS = 120  # the longest reports take one or two
+_MEMORY_MB = 4096  # address space: threads and libraries count
+_PDF_BYTES = 64 << 20
+_COMPLAINT_BYTES = 2000
 _ROWS = 60
 _TIMELINE_ROWS = 250  # ten pages; the HTML and JSON beside it have all
 
@@ -41,21 +51,45 @@ def render_pdf(report: Report, now: datetime) -> bytes:
     data = json.dumps(printed(report), ensure_ascii=False)
     try:
         return _compile(data, now)
-    except typst.TypstError as error:
-        if not str(error.message).startswith("PDF/UA-1 error: the text"):
+    except _Refused as error:
+        if not error.why.startswith("PDF/UA-1 error: the text"):
             raise
         return _compile(_WITHOUT_A_FONT.sub(lambda hit: f"[U+{ord(hit[0]):04X}]", data), now)
 
 
+class _Refused(Malformed):
+    def __init__(self, why: str) -> None:
+        super().__init__(f"expected typst to set the report, found: {why}; its HTML has all of it")
+        self.why = why
+
+
 def _compile(data: str, now: datetime) -> bytes:
-    return typst.compile(
-        TEMPLATES / "report.typ",
-        root=TEMPLATES,
-        format="pdf",
-        sys_inputs={"report": data},
-        timestamp=now.replace(microsecond=0),  # typst takes whole seconds only
-        pdf_standards=["ua-1"],
-    )
+    order = {
+        "template": str(TEMPLATES / "report.typ"),
+        "report": data,
+        "at": now.replace(microsecond=0).isoformat(),  # typst takes whole seconds only
+    }
+    with tempfile.TemporaryFile() as stdin, tempfile.TemporaryFile() as complaints:
+        stdin.write(json.dumps(order).encode())
+        stdin.seek(0)
+        process = start_kept(
+            [sys.executable, "-I", typesetter.__file__],
+            env={name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ},
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            bounds=Bounds(_MEMORY_MB, _SECONDS),
+        )
+        try:
+            pdf = output_of(process, _SECONDS, _PDF_BYTES)
+        except TimeoutError as error:
+            raise Transient(
+                f"expected typst to end within {_SECONDS} s, found it {error}"
+            ) from error
+        if process.returncode == 0:
+            return pdf
+        complaints.seek(0)
+        raise _Refused(complaints.read(_COMPLAINT_BYTES).decode(errors="replace"))
 
 
 def printed(report: Report) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 import time
 from base64 import b64encode
@@ -192,6 +193,22 @@ def test_incident_with_one_fact_is_a_page_full_of_unknown() -> None:
     assert "Damage is UNKNOWN" in text
     assert "whether the log is whole is UNKNOWN" in text
     assert render_pdf(report, NOW).startswith(b"%PDF-")
+
+
+def test_what_was_typeset_does_not_stay_in_memory() -> None:
+    def set_one(facts: int) -> None:
+        assert render_pdf(build_report(long_incident(facts), NOW), NOW).startswith(b"%PDF-")
+
+    set_one(40)
+    before = _resident_bytes()
+    for facts in range(60, 140, 20):
+        set_one(facts)
+    assert _resident_bytes() - before < 20e6  # each would add that much
+
+
+def _resident_bytes() -> int:
+    pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def test_incident_without_any_fact_is_still_a_report() -> None:
