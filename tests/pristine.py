@@ -22,10 +22,14 @@ _RESPONDERS_TABLES = (  # but for those that are filled when the lab begins
 
 
 class Pristine:
-    """A copy of a lab's data, taken at once; `restore` costs a second, less if S3 is as it was."""
+    """A copy of a lab's data, taken at once; `restore` costs a second, less if S3 is as it was.
+
+    `memory_bytes`: of the lab before any test, whichever ran since.
+    """
 
     def __init__(self, lab: Lab) -> None:
         self.lab = lab
+        self.memory_bytes = lab.memory_bytes()
         self._sizes = lab.backup_size, lab.sealed_size, lab.backup_key
         self._data = lab.path / "s3" / "data"
         self._data_copy = lab.path / "s3" / "data-pristine"

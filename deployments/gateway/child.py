@@ -46,6 +46,7 @@ from tasks.domain.redaction import Redactor
 from tasks.settings import settings
 from tasks.work import responder
 from tasks.work.claims import Claim, working_under
+from tasks.work.heap import share_one_arena
 from tasks.work.redaction import redact_all_logs, secrets_of
 
 _PR_SET_PDEATHSIG = 1
@@ -60,6 +61,7 @@ def main(arguments: list[str]) -> None:
     """Warm up, say so, and run what is ordered until the socket closes."""
     descriptor, parent, modules = int(arguments[0]), int(arguments[1]), arguments[2:]
     _die_with(parent)
+    share_one_arena()  # a run comes and goes with dozens of threads
     redact_all_logs(Redactor(secrets_of(settings())))  # those that go to Prefect's server too
     with (
         socket.socket(fileno=descriptor) as channel,
