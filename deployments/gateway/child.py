@@ -7,6 +7,7 @@ never outlives the gateway, and records nothing once another one has taken its o
 and answers are lines of JSON on one socket.
 """
 
+import copy
 import ctypes
 import json
 import logging
@@ -40,6 +41,7 @@ from prefect.states import Pending
 
 from deployments.gateway.collecting import collect_rarely
 from deployments.gateway.prefect_api import CLAIMED
+from deployments.gateway.suspensions import Suspensions
 from deployments.gateway.tag_limits import TagLimits
 from tasks.clients.kubernetes_identity import is_configured
 from tasks.domain.redaction import Redactor
@@ -51,8 +53,8 @@ from tasks.work.redaction import redact_all_logs, secrets_of
 
 _PR_SET_PDEATHSIG = 1
 _RETRY_SECONDS = 1.0
-_LATE = ("prefect.task_engine", "prefect._internal.observers")
-"""What Prefect imports in the first run of a process, and in the first of a deployment."""
+_LATE = ("prefect.task_engine",)
+"""What Prefect imports in the first run of a process."""
 
 log = logging.getLogger("gateway.child")
 
@@ -73,6 +75,7 @@ def main(arguments: list[str]) -> None:
         with SyncClientContext.get_or_create() as kept:  # the engine takes it, and its connection
             _rehearse_with(kept.client)
             tag_limits = TagLimits.of_imported_tasks()
+            suspensions = Suspensions()
             collect_rarely()
             _say(channel, {"ready": os.getpid()})
             for line in orders:
@@ -80,7 +83,7 @@ def main(arguments: list[str]) -> None:
                 if order["has_no_tag_limits"]:
                     tag_limits.are_none()
                 with working_under(Claim(order["row"], order["holder"], order["run"])):
-                    answer = _run(kept.client, order)
+                    answer = _run(kept.client, suspensions, order)
                 _say(channel, {"ended": order["run"], **answer})
     responder.close()
 
@@ -95,7 +98,9 @@ def _prefect_settings() -> dict[Setting, Any]:
     return changed
 
 
-def _run(client: SyncPrefectClient, order: Mapping[str, Any]) -> dict[str, Any]:
+def _run(
+    client: SyncPrefectClient, suspensions: Suspensions, order: Mapping[str, Any]
+) -> dict[str, Any]:
     """Claim the run and execute it: how the claim was answered and the state at the end."""
     run = UUID(order["run"])
     if order["created"] is not None:  # Claimed, and for us alone
@@ -108,7 +113,8 @@ def _run(client: SyncPrefectClient, order: Mapping[str, Any]) -> dict[str, Any]:
     flow_function = _flow(order["entrypoint"])
     ended = None
     try:
-        ended = run_flow(flow_function, flow_run=flow_run, return_type="state")
+        with suspensions.watched(flow_run) as watched:
+            ended = run_flow(flow_function, flow_run=watched, return_type="state")
     except (Pause, Abort) as stopped:  # BaseException in Prefect; the run's state says the rest
         log.info("run stopped: %s", type(stopped).__name__)
     state = client.read_flow_run(run).state
@@ -142,7 +148,9 @@ def _flow(entrypoint: str) -> Flow[..., Any]:
     found = getattr(import_module(module), name)
     if not isinstance(found, Flow):
         raise TypeError(f"expected a flow at {entrypoint}, found {type(found).__name__}")
-    return found
+    named = copy.copy(found)
+    named.flow_run_name = None  # the gateway has named the run when it made it
+    return named
 
 
 def _load_all(modules: list[str]) -> None:

@@ -217,7 +217,9 @@ class Dispatcher:
         busy = [child for _, child in self._children.busy()]
         for child in busy:
             child.kill_if_late()
-        if not busy or time.monotonic() < self._next_cancel_look:
+        if not busy:  # nobody cancels a run in its first second, when Prefect has most to do
+            self._next_cancel_look = time.monotonic() + _CANCEL_LOOK_SECONDS
+        if time.monotonic() < self._next_cancel_look:
             return
         self._next_cancel_look = time.monotonic() + _CANCEL_LOOK_SECONDS
         cancelled = self._api.cancelling(child.run for child in busy)

@@ -1,11 +1,11 @@
-"""The table at the end of `make bench`, its place in bench.json, and what has become slower."""
+"""The table at the end of `make bench`, its place in bench.json and the README, what is slower."""
 
 import os
 from collections.abc import Iterator
 
 import pytest
 
-from tests.benchmarks import history
+from tests.benchmarks import history, table
 from tests.benchmarks.figures import RECORDED
 
 MEASURING = pytest.StashKey[float]()
@@ -29,6 +29,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
     before = history.committed()
     kept = history.read(history.FILE.read_text("utf-8")) if history.FILE.exists() else []
     history.write([*kept, run])
+    table.write()  # here, so that the README never lags behind bench.json
     print(f"\n{history.table(run.rows)}")
     slower = history.regressions(run, before)
     for sentence in slower:

@@ -1,7 +1,5 @@
 """Write the README's table of figures from bench.json: python -m tests.benchmarks.table."""
 
-import sys
-
 from deployments.lab.environment import PROJECT
 from tests.benchmarks import history
 
@@ -18,12 +16,12 @@ def filled(readme: str, table: str) -> str:
     return f"{head}{begin}{table}\n{end}{tail}"
 
 
-def main() -> int:
+def write() -> None:
+    """The README's table anew, from all runs that bench.json keeps."""
     runs = history.read(history.FILE.read_text("utf-8"))
     text = README.read_text("utf-8")
     README.write_text(filled(text, history.markdown(runs)), encoding="utf-8")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    write()

@@ -21,6 +21,7 @@ FAILS = "fails"
 NAPS = "naps for two seconds"
 MEETS_NOBODY = "finds the responder's database away in its first run"
 NESTS = "sleeps in a subflow in its first run"
+STEPS = "takes a step each quarter of a second, for ten seconds in its first run"
 TAG = "sample.look"
 
 
@@ -28,6 +29,11 @@ TAG = "sample.look"
 def look(incident: str) -> None:
     data = {"step": TAG, "component": "api", "health": "Healthy"}
     journal.append(incident, FactKind.CHECK_OBSERVED, data, key="look")
+
+
+@task(tags={TAG}, persist_result=False)
+def rest() -> None:
+    time.sleep(0.25)
 
 
 @flow(name="below", persist_result=False)
@@ -47,12 +53,8 @@ def incident(incident_id: str | None = None) -> str:
         return "closed already"
     if state.title != NESTS:
         look(incident_id)
-    if state.title == SLEEPS and first:
-        time.sleep(60)
-    if state.title == NESTS and first:
-        below(incident_id)
-    if state.title == MEETS_NOBODY and first:
-        raise responder.ResponderAway("as ordered")
+    if first:
+        _in_its_first_run(state)
     if state.title == NAPS:
         time.sleep(2)
     if state.title == FAILS:
@@ -68,6 +70,18 @@ def escalation(incident_id: str) -> None:
     for due in due_steps(journal.read(incident_id), datetime.now(UTC)):
         data = {"step": due.step, "to": due.contact, "reason": due.reason}
         journal.append(incident_id, FactKind.ESCALATED, data, key=f"escalated:{due.step}")
+
+
+def _in_its_first_run(state: Incident) -> None:
+    if state.title == SLEEPS:
+        time.sleep(60)
+    if state.title == NESTS:
+        below(state.id)
+    if state.title == MEETS_NOBODY:
+        raise responder.ResponderAway("as ordered")
+    if state.title == STEPS:
+        for _ in range(40):
+            rest()
 
 
 def _must_wait(state: Incident) -> bool:

@@ -31,7 +31,7 @@ from tests.gateway.dispatching import (
     running_dispatcher,
     runs_of,
 )
-from tests.gateway.sample_flows import FAILS, MEETS_NOBODY, NAPS, NESTS, SLEEPS, WAITS
+from tests.gateway.sample_flows import FAILS, MEETS_NOBODY, NAPS, NESTS, SLEEPS, STEPS, WAITS
 from tests.gateway.stack import own_database, spoil, until_true
 
 pytestmark = [pytest.mark.flows, pytest.mark.usefixtures("dispatching")]
@@ -84,6 +84,22 @@ def test_cancel_in_prefect_stops_the_process_and_is_recorded(prefect: Prefect) -
         os.kill(pid, 0)
     assert any("cancelled" in note.data["text"] for note in facts(incident, FactKind.NOTE))
     assert not is_closed(incident)
+
+
+def test_run_that_a_person_suspends_stops_before_its_next_step_and_goes_on_later(
+    prefect: Prefect,
+) -> None:
+    incident = declare(STEPS)
+    until_true(lambda: len(facts(incident, FactKind.CHECK_OBSERVED)) == 1)
+    run = runs_of(prefect.url, incident)[0]["id"]
+    details = {"pause_reschedule": True, "pause_timeout": "2100-01-01T00:00:00Z"}
+    state = {"type": "PAUSED", "name": "Suspended", "state_details": details}
+    httpx.post(f"{prefect.url}/flow_runs/{run}/set_state", json={"state": state}).raise_for_status()
+    until_true(lambda: results(incident) == ["Suspended"], 5)
+    assert not is_closed(incident)
+    incidents.enqueue(incident, incidents.INCIDENT, f"{incident}:alert:f1:2026-11-23")
+    until_true(lambda: is_closed(incident))
+    until_true(lambda: [run["state"] for run in runs_of(prefect.url, incident)] == ["Completed"])
 
 
 def test_approval_resumes_the_suspended_run_and_closes_the_incident(prefect: Prefect) -> None:
