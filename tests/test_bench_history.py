@@ -124,6 +124,25 @@ def test_the_table_marks_what_is_missed():
     assert "(missed)" in history.markdown([run(ratio(1.6))])
 
 
+def test_what_was_measured_without_our_c_stands_apart_and_replaces_nothing():
+    plain = replace(run(ratio(12.0)), kernel="hashlib")
+    runs = [run(ratio(1.4)), plain]
+    with_c, _, without = history.markdown(runs).partition("Where no C compiler was")
+    assert "1.40" in with_c
+    assert "12.00" not in with_c
+    assert "12.00" in without
+    assert history.regressions(plain, runs[:1]) == []
+
+
+def test_a_row_is_kept_until_it_is_measured_again(tmp_path):
+    file = tmp_path / "bench.json"
+    later = [run(ratio(1.0 + at / 1000)) for at in range(history.MOST_RUNS + 3)]
+    history.write([run(rate(900), ratio(1.4)), run(ratio(1.3)), *later], file)
+    kept = history.read(file.read_text("utf-8"))
+    assert [len(each.rows) for each in kept] == [2] + [1] * history.MOST_RUNS
+    assert rate(900) in kept[0].rows
+
+
 def test_the_readme_shows_what_bench_json_says():
     runs = history.read(history.FILE.read_text("utf-8"))
     text = table.README.read_text("utf-8")

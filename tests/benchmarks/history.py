@@ -20,6 +20,7 @@ import psutil
 
 from deployments.lab.environment import PROJECT
 from tasks.domain.ledger.kernel import KERNEL
+from tasks.domain.ledger.kernel_hashlib import Hashlib
 from tests.benchmarks.figures import HEADS, Row, Sense
 
 FILE = PROJECT / "bench.json"
@@ -91,9 +92,12 @@ def _refuse(constant: str) -> float:
 
 
 def write(runs: Sequence[Run], file: Path = FILE) -> None:
-    """The newest runs, a row a line, so that a difference can be read."""
+    """The newest runs, and older ones with a row that none of those has, a row a line."""
+    shown = [run for _, run in newest(runs)]
     parts = []
-    for run in runs[-MOST_RUNS:]:
+    for at, run in enumerate(runs):
+        if at < len(runs) - MOST_RUNS and run not in shown:
+            continue
         kept = run.as_json()
         rows = ",\n".join(f"  {json.dumps(row)}" for row in kept.pop("rows"))
         head = json.dumps(kept)[:-1]
@@ -116,7 +120,7 @@ def regressions(run: Run, before: Sequence[Run]) -> list[str]:
             judged
             for old in before
             for each in old.rows
-            if each.work == row.work and each.peer == row.peer
+            if each.work == row.work and each.peer == row.peer and old.kernel == run.kernel
             if (judged := _judged(each)) and (row.ratio or old.cpu == run.cpu)
         ][-BASELINE_RUNS:]
         now = _judged(row)
@@ -132,10 +136,10 @@ def regressions(run: Run, before: Sequence[Run]) -> list[str]:
 
 def newest(runs: Sequence[Run]) -> list[tuple[Row, Run]]:
     """Each row as it was measured last, in the order of its benchmarks."""
-    found: dict[tuple[str, str], tuple[Row, Run]] = {}
+    found: dict[tuple[str, str, str], tuple[Row, Run]] = {}
     for run in runs:
         for row in run.rows:
-            found[row.work, row.peer] = (row, run)
+            found[row.work, row.peer, run.kernel] = (row, run)
     return list(found.values())
 
 
@@ -152,20 +156,27 @@ def table(rows: Iterable[Row]) -> str:
 
 
 def markdown(runs: Sequence[Run]) -> str:
-    """For the README: every row as it was measured last, and where."""
+    """For the README: every row as it was measured last, and where; without our C apart."""
     rows = newest(runs)
     if not rows:
         return "Nothing has been measured yet."
-    lines = [f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}"]
-    for row, _ in rows:
-        work, ours, peer, ratio, limit = row.cells()
-        missed = "" if row.holds else " (missed)"
-        lines.append(f"| {work} | {ours} | {peer} | {ratio} | {limit}{missed} |")
+    parts = [_markdown(row for row, run in rows if run.kernel != Hashlib.name)]
+    if without := [row for row, run in rows if run.kernel == Hashlib.name]:
+        parts += ["Where no C compiler was, so that hashlib does the work:", _markdown(without)]
     machines = {f"{run.cores} cores of {run.cpu}, {run.memory_gb} GB": run for _, run in rows}
     days = sorted({run.at[:10] for _, run in rows})
     where = "; ".join(machines)
     when = days[0] if len(days) == 1 else f"{days[0]} to {days[-1]}"
-    return "\n".join(lines) + f"\n\nMeasured {when} on {where}."
+    return "\n\n".join([*parts, f"Measured {when} on {where}."])
+
+
+def _markdown(rows: Iterable[Row]) -> str:
+    lines = [f"| {' | '.join(HEADS)} |", f"|{'---|' * len(HEADS)}"]
+    for row in rows:
+        work, ours, peer, ratio, limit = row.cells()
+        missed = "" if row.holds else " (missed)"
+        lines.append(f"| {work} | {ours} | {peer} | {ratio} | {limit}{missed} |")
+    return "\n".join(lines)
 
 
 def _judged(row: Row) -> float:
