@@ -11,7 +11,6 @@ from fastapi.responses import JSONResponse, Response
 
 from deployments.gateway import (
     decisions,
-    intake,
     live,
     login,
     measuring,
@@ -32,6 +31,7 @@ from deployments.gateway.reconciler import Reconciler
 from deployments.gateway.safe_headers import SafeHeaders
 from deployments.gateway.storing import open_storing
 from deployments.gateway.ticker import Ticker
+from deployments.gateway.webhook import Webhook
 from tasks.clients.errors import Transient
 from tasks.domain.alertmanager import clean
 from tasks.domain.errors import BadInput
@@ -85,8 +85,8 @@ def build_app(
     limits = settings().gateway
     app.state.rate_limit = RateLimit(limits.alerts_per_second, limits.alerts_burst)
     app.add_middleware(BodyGuard)
+    app.add_middleware(Webhook)
     app.add_middleware(SafeHeaders)  # the last one is the outermost: what the guard refuses, too
-    app.add_route("/alerts", intake.take_alerts, methods=["POST"])
     app.include_router(decisions.router)
     app.include_router(statements.router)
     app.include_router(reviews.router)

@@ -1,9 +1,9 @@
 """Nothing of a stranger's body is taken, little of anybody's, and nobody may drip it for ever.
 
-FastAPI reads a body whole before it looks at who is asking. This stands in front of it for every
-route but `/alerts`, which guards itself with limits of its own. Only to log in may a stranger say
-something: a token's length. While our database is away nobody is known; then a form is read within
-the same limits, only to show its words again: nobody should have to write them twice.
+FastAPI reads a body whole before it looks at who is asking. This stands in front of it. Only to log
+in may a stranger say something: a token's length. While our database is away nobody is known; then
+a form is read within the same limits, only to show its words again: nobody should have to write
+them twice.
 """
 
 import asyncio
@@ -28,7 +28,6 @@ from deployments.gateway.pages.page_route import (
 from deployments.gateway.people import identify
 from tasks.clients.errors import Transient
 
-_ELSEWHERE = "/alerts"
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 BODY_LIMIT = 32 * 1024  # 2,000 characters of four bytes are 24,000 when a form sends them
 LOGIN_LIMIT = 2 * 1024
@@ -45,11 +44,7 @@ class BodyGuard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass the request on with its whole body, or refuse it."""
-        if (
-            scope["type"] != "http"
-            or scope["path"] == _ELSEWHERE
-            or scope["method"] in _WITHOUT_BODY
-        ):
+        if scope["type"] != "http" or scope["method"] in _WITHOUT_BODY:
             await self._app(scope, receive, send)
             return
         try:

@@ -1,5 +1,7 @@
 """The open incidents, followed through the journal: a look costs what is new, not what is there.
 
+Alerts count apart: in a storm an incident gets hundreds a second, which say nothing new of it.
+
 The journal's lock makes the order of `seq` the order of commits, so what comes after the newest
 fact that we have seen is all that is new.
 
@@ -7,37 +9,49 @@ Closed ones in which the glass was broken are followed too, for a day: that is t
 incident was closed at once.
 """
 
+from typing import NamedTuple
+
 from psycopg import Connection
 from psycopg.rows import TupleRow
 
 from tasks.domain.facts import FactKind
 
 _HEAD = "SELECT coalesce(max(seq), -1) FROM journal"
-_ALL = """
-SELECT opened.incident, (SELECT max(seq) FROM journal AS fact
-                          WHERE fact.incident = opened.incident AND fact.seq <= %(head)s)
-  FROM journal AS opened
+_NEWEST = """
+SELECT followed.incident, coalesce(newest.fact, -1), coalesce(newest.alert, -1)
+  FROM ({followed}) AS followed, LATERAL (
+       SELECT max(seq) FILTER (WHERE kind <> 'alert received') AS fact,
+              max(seq) FILTER (WHERE kind = 'alert received') AS alert
+         FROM journal WHERE incident = followed.incident AND seq <= %(head)s) AS newest
+"""
+_OPEN = """
+SELECT opened.incident, opened.seq FROM journal AS opened
  WHERE opened.kind = 'opened' AND opened.seq <= %(head)s AND NOT EXISTS (
        SELECT FROM journal AS closed
         WHERE closed.incident = opened.incident AND closed.kind = 'closed'
           AND closed.seq <= %(head)s)
- ORDER BY opened.seq
 """
 _GLASS = """
-SELECT DISTINCT glass.incident, (SELECT max(seq) FROM journal AS fact
-                                  WHERE fact.incident = glass.incident AND fact.seq <= %(head)s)
-  FROM journal AS glass
- WHERE glass.kind = 'glass broken' AND glass.seq <= %(head)s
-   AND glass.at > clock_timestamp() - interval '1 day'
+SELECT DISTINCT incident FROM journal
+ WHERE kind = 'glass broken' AND seq <= %(head)s AND at > clock_timestamp() - interval '1 day'
 """
+_ALL_OPEN = _NEWEST.format(followed=_OPEN) + " ORDER BY followed.seq"
+_ALL_GLASS = _NEWEST.format(followed=_GLASS)
 _SINCE = "SELECT seq, incident, kind FROM journal WHERE seq > %s AND seq <= %s ORDER BY seq"
 
 
+class Newest(NamedTuple):
+    """The places (`seq`) of an incident's newest alert and of its newest other fact; -1: none."""
+
+    fact: int
+    alert: int
+
+
 class OpenIncidents:
-    """`newest` is the place of each open incident's newest fact, oldest incident first."""
+    """`newest` is what each open incident has, oldest incident first."""
 
     def __init__(self) -> None:
-        self.newest: dict[str, int] = {}
+        self.newest: dict[str, Newest] = {}
         self._glass: set[str] = set()
         self._seen: int | None = None
 
@@ -46,18 +60,26 @@ class OpenIncidents:
         row = connection.execute(_HEAD).fetchone()
         head = -1 if row is None else int(row[0])
         if self._seen is None or head < self._seen:  # the first look, or another journal
-            glass: dict[str, int] = dict(connection.execute(_GLASS, {"head": head}).fetchall())
-            opened: dict[str, int] = dict(connection.execute(_ALL, {"head": head}).fetchall())
-            self.newest, self._glass = opened | glass, set(glass)
+            glass = _all(connection, _ALL_GLASS, head)
+            self.newest, self._glass = _all(connection, _ALL_OPEN, head) | glass, set(glass)
         elif head > self._seen:
             for seq, incident, kind in connection.execute(_SINCE, (self._seen, head)):
                 self._apply(seq, incident, kind)
         self._seen = head
 
     def _apply(self, seq: int, incident: str, kind: str) -> None:
+        known = self.newest.get(incident)
         if kind == FactKind.GLASS_BROKEN:
             self._glass.add(incident)
         if kind == FactKind.CLOSED and incident not in self._glass:
             self.newest.pop(incident, None)
-        elif kind in {FactKind.OPENED, FactKind.GLASS_BROKEN} or incident in self.newest:
-            self.newest[incident] = seq
+        elif kind == FactKind.ALERT_RECEIVED:
+            if known is not None:
+                self.newest[incident] = known._replace(alert=seq)
+        elif kind in {FactKind.OPENED, FactKind.GLASS_BROKEN} or known is not None:
+            self.newest[incident] = Newest(seq, -1 if known is None else known.alert)
+
+
+def _all(connection: Connection[TupleRow], query: str, head: int) -> dict[str, Newest]:
+    rows = connection.execute(query, {"head": head}).fetchall()
+    return {incident: Newest(fact, alert) for incident, fact, alert in rows}

@@ -21,6 +21,7 @@ def configuration(app: FastAPI, host: str, port: int) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # whose word counts for a sender's address, `people` decides
         loop="uvloop",
         http=BoundedHttp,
         backlog=_BACKLOG,

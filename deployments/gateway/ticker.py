@@ -1,7 +1,8 @@
 """The ticker: once a second, what time alone makes due for the open incidents.
 
 Several gateways may run; the one that holds the advisory lock acts. Nothing breaks if two do: an
-order has a unique key, a decision too. Facts are read again only when an incident has new ones.
+order has a unique key, a decision too. Facts are read again only when an incident has new ones;
+further alerts of one that fires anyway, which make nothing due, only every ten seconds.
 
 What time makes due: escalations, the end of a plan's validity, the return of an isolation that
 nobody has confirmed, the end of an incident whose alerts have been resolved for long enough, and an
@@ -16,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from deployments.gateway.open_incidents import OpenIncidents
+from deployments.gateway.open_incidents import Newest, OpenIncidents
 from deployments.gateway.resumption import expire, order_resumption
 from tasks.clients.errors import ClientError
 from tasks.domain.approval import EXPIRED, Standing, standing
@@ -33,6 +34,7 @@ log = logging.getLogger("gateway.ticker")
 
 LOCK = 0x5449434B  # "TICK"
 _SECONDS = 1.0
+_ALERTS_SECONDS = 10.0  # until further alerts of an incident that fires are looked at
 _BAD_SECONDS = 60.0  # until an incident that cannot be read or acted on is tried again
 _RESUMPTION = "resumption"
 _UNREST = timedelta(seconds=15)  # until an incident that could not be closed yet is tried again
@@ -123,10 +125,9 @@ class Ticker:
             log.exception("put off for %d s", _BAD_SECONDS, extra={"incident": name})
             self._put_off[name] = time.monotonic() + _BAD_SECONDS
 
-    def _act(self, name: str, newest: int, now: datetime) -> None:
+    def _act(self, name: str, newest: Newest, now: datetime) -> None:
         watched = self._watched.get(name)
-        if watched is None or watched.newest != newest:
-            # In a storm an incident changes at every look: only its new facts are read.
+        if watched is None or not watched.shows(newest):
             incident = journal.read(name) if watched is None else journal.read_on(watched.incident)
             watched = _Watched(newest, incident, pending_steps(incident))
             self._watched[name] = watched
@@ -141,11 +142,20 @@ class Ticker:
 class _Watched:
     """An incident as its facts up to `newest` show it, and what was done about it since."""
 
-    newest: int
+    newest: Newest
     incident: Incident
     steps: tuple[Due, ...]
+    read_at: float = field(default_factory=time.monotonic)
     ordered: set[str] = field(default_factory=set)
     tried_at: datetime | None = None
+
+    def shows(self, newest: Newest) -> bool:
+        """Whether nothing has come since that could make something due, or undo it."""
+        if self.newest.fact != newest.fact:
+            return False
+        fires = bool(self.incident.alerts) and self.incident.alerts_resolved_at is None
+        is_fresh = time.monotonic() < self.read_at + _ALERTS_SECONDS
+        return self.newest.alert == newest.alert or (fires and is_fresh)
 
     @property
     def is_open(self) -> bool:

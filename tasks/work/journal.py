@@ -5,7 +5,7 @@ children and workers. A fact with a `key` is recorded once per incident: a step 
 after a kill finds its own fact instead of writing a second one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -107,14 +107,14 @@ def append_in(
     A fact with the same incident and key is returned instead of being written again. Raises
     BadInput for names that cannot be stored and for data that is no JSON or over 1 MiB.
     """
-    (recorded,) = append_all_in(connection, [Entry(incident, kind, data, actor, key)])
-    return recorded
+    ((line, is_new),) = append_all_in(connection, [Entry(incident, kind, data, actor, key)])
+    return _as_fact(line), is_new
 
 
 def append_all_in(
     connection: Connection[TupleRow], entries: Sequence[Entry]
-) -> list[tuple[Fact, bool]]:
-    """Record facts in their order, in three statements however many: (fact, whether it is new)."""
+) -> list[tuple[bytes, bool]]:
+    """Record facts in their order, in three statements however many: (line, whether it is new)."""
     for entry in entries:
         _check_names(incident=entry.incident, actor=entry.actor, key=entry.key)
     lock(connection)
@@ -122,28 +122,31 @@ def append_all_in(
     known = _known(connection, entries)
     head = connection.execute(_HEAD).fetchone()
     seq, prev = (head[0] + 1, head[1].hex()) if head else (0, GENESIS_PREV)
-    recorded: list[tuple[Fact, bool]] = []
+    recorded: list[tuple[bytes, bool]] = []
     rows: list[tuple[Any, ...]] = []
+    opening: list[bytes] = []
     for entry in entries:
         name = (entry.incident, entry.key)
         if entry.key is not None and name in known:
-            recorded.append((_as_fact(known[name]), False))
+            recorded.append((known[name], False))
             continue
         at = datetime.now(UTC)
         line = _line(entry, prev, at, seq)
         leaf = leaf_hash(line)
         kind = entry.kind.value
         rows.append((seq, entry.incident, entry.key, at, kind, entry.actor, line, leaf))
-        recorded.append((_as_fact(line), True))
+        recorded.append((line, True))
         known[name] = line
+        if entry.kind in {FactKind.OPENED, FactKind.CLOSED}:
+            opening.append(line)
         seq, prev = seq + 1, leaf.hex()
     if rows:
         connection.execute(_INSERT, [list(column) for column in zip(*rows, strict=True)])
-        _note_what_is_open(connection, [fact for fact, is_new in recorded if is_new])
+        _note_what_is_open(connection, map(_as_fact, opening))
     return recorded
 
 
-def _note_what_is_open(connection: Connection[TupleRow], facts: Sequence[Fact]) -> None:
+def _note_what_is_open(connection: Connection[TupleRow], facts: Iterable[Fact]) -> None:
     """Keep the index of open incidents in step with the facts, in their transaction."""
     for fact in facts:
         if fact.kind is FactKind.OPENED:

@@ -481,8 +481,12 @@ def test_unknown_paths_are_404_and_never_a_redirect(gateway: str, path: str) -> 
     assert httpx.get(gateway + path).status_code == 404
 
 
-def test_other_methods_on_alerts_are_405(gateway: str) -> None:
-    assert httpx.get(f"{gateway}/alerts").status_code == 405
+@pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "PATCH", "DELETE", "OPTIONS"])
+def test_other_methods_on_alerts_are_405_and_stored_nowhere(gateway: str, method: str) -> None:
+    answer = httpx.request(method, f"{gateway}/alerts", content=b"{}")
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+    assert answer.headers["cache-control"] == "no-store"
+    assert count("notifications") == 0
 
 
 def _wait_until_connected(seconds: float = 60) -> None:

@@ -92,6 +92,8 @@ def test_source_over_its_rate_hears_503_and_never_429(monkeypatch: pytest.Monkey
         answers = [client.post("/alerts", json=body, headers=headers) for _ in range(5)]
         assert [answer.status_code for answer in answers] == [200, 200, 200, 503, 503]
         assert answers[3].json()["error"] == "too many"
+        elsewhere = headers | {"X-Forwarded-For": "198.51.100.7"}  # anybody can write that
+        assert client.post("/alerts", json=body, headers=elsewhere).status_code == 503
         stranger = client.post("/alerts", json=body, headers={"Authorization": "Bearer wrong"})
         assert stranger.status_code == 401
         other = {"Authorization": f"Bearer {SECOND_ALERT_TOKEN}"}
