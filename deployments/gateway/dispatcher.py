@@ -217,7 +217,7 @@ class Dispatcher:
         busy = [child for _, child in self._children.busy()]
         for child in busy:
             child.kill_if_late()
-        if not busy:  # nobody cancels a run in its first second, when Prefect has most to do
+        if not busy:  # not at once when one begins: Prefect has most to do then
             self._next_cancel_look = time.monotonic() + _CANCEL_LOOK_SECONDS
         if time.monotonic() < self._next_cancel_look:
             return

@@ -2,7 +2,8 @@
 
 Prefect starts a thread, an event loop and a subscription for each run of a deployment, and lets the
 run wait until they are ready: a fifth of the time from an alert to its first check. Here they are
-made ready before the run is ordered, one for each run, so that none outlives a lost connection.
+made ready before the run is ordered, one for each run. One whose connection was lost while it
+waited asks every ten seconds or so instead; the next run's listens again.
 """
 
 import asyncio
