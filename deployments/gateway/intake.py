@@ -25,6 +25,7 @@ from deployments.gateway import metrics
 from deployments.gateway.accounting import account_for
 from deployments.gateway.answers import bearer, refusal
 from deployments.gateway.group_commit import GroupCommit, Overloaded, Spooled
+from deployments.gateway.people import address_of
 from deployments.gateway.rate_limit import RateLimit
 from deployments.gateway.spool import SpoolFull
 from tasks.clients.errors import Transient
@@ -69,7 +70,7 @@ async def take_alerts(request: Request) -> JSONResponse:
 
 async def _answer_sender(request: Request, token: bytes) -> JSONResponse:
     """For a sender whose token has this digest."""
-    source = f"{request.client.host if request.client else ''}#{token.hex()[:8]}"
+    source = f"{address_of(request)}#{token.hex()[:8]}"
     rate: RateLimit = request.app.state.rate_limit
     if rate.seconds_until_free(source):
         expected = f"at most {settings().gateway.alerts_per_second:g} notifications per second"

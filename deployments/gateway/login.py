@@ -17,7 +17,7 @@ from deployments.gateway.answers import Turned
 from deployments.gateway.forms import field
 from deployments.gateway.local_paths import local_path
 from deployments.gateway.pages.page_route import PageRoute
-from deployments.gateway.people import Caller, is_from_proxy
+from deployments.gateway.people import Caller, address_of
 from deployments.gateway.rate_limit import RateLimit
 from tasks.domain.errors import BadInput
 from tasks.work import people, sessions
@@ -37,7 +37,7 @@ def build_router() -> APIRouter:
     async def log_in(request: Request) -> RedirectResponse:
         """Begin a session with a new secret; the one that the browser had before ends."""
         csrf.check_origin(request)  # else another site could log its victim in as somebody else
-        wait = attempts.seconds_until_free(_source(request))
+        wait = attempts.seconds_until_free(address_of(request))
         if wait:
             raise Turned(
                 429,
@@ -78,12 +78,3 @@ def _begin(token: str, *, before: str) -> str:
         return ""
     sessions.end(before)
     return secret
-
-
-def _source(request: Request) -> str:
-    """The address of the browser: behind the trusted proxy, the last that the proxy has seen."""
-    if is_from_proxy(request):
-        forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
-        if forwarded:
-            return forwarded[:64]
-    return request.client.host if request.client else ""

@@ -60,12 +60,18 @@ class OpenIncidents:
         row = connection.execute(_HEAD).fetchone()
         head = -1 if row is None else int(row[0])
         if self._seen is None or head < self._seen:  # the first look, or another journal
-            glass = _all(connection, _ALL_GLASS, head)
-            self.newest, self._glass = _all(connection, _ALL_OPEN, head) | glass, set(glass)
+            self._look_anew(connection, head)
         elif head > self._seen:
-            for seq, incident, kind in connection.execute(_SINCE, (self._seen, head)):
+            for seq, incident, kind in connection.execute(_SINCE, (self._seen, head)).fetchall():
+                if kind == FactKind.GLASS_BROKEN and incident not in self.newest:
+                    self._look_anew(connection, head)  # closed before, and its alerts not known
+                    break
                 self._apply(seq, incident, kind)
         self._seen = head
+
+    def _look_anew(self, connection: Connection[TupleRow], head: int) -> None:
+        glass = _all(connection, _ALL_GLASS, head)
+        self.newest, self._glass = _all(connection, _ALL_OPEN, head) | glass, set(glass)
 
     def _apply(self, seq: int, incident: str, kind: str) -> None:
         known = self.newest.get(incident)
@@ -76,7 +82,7 @@ class OpenIncidents:
         elif kind == FactKind.ALERT_RECEIVED:
             if known is not None:
                 self.newest[incident] = known._replace(alert=seq)
-        elif kind in {FactKind.OPENED, FactKind.GLASS_BROKEN} or known is not None:
+        elif kind == FactKind.OPENED or known is not None:
             self.newest[incident] = Newest(seq, -1 if known is None else known.alert)
 
 

@@ -29,15 +29,16 @@ __all__ = [
     "Responder",
     "Turned",
     "Who",
+    "address_of",
     "caller",
     "identify",
-    "is_from_proxy",
     "permitted",
 ]
 
 PROXY_SECRET = "X-Runbook-Proxy-Secret"  # noqa: S105 - the name of a header
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _SHOWN = 80
+_ADDRESS_LENGTH = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,14 +93,25 @@ Responder = Annotated[Person, Depends(permitted(Act.ACKNOWLEDGE))]
 Approver = Annotated[Person, Depends(permitted(Act.DECIDE))]
 
 
-def is_from_proxy(request: Request) -> bool:
+def _is_from_proxy(request: Request) -> bool:
     """Whether the trusted proxy has passed this request on: it alone knows the secret."""
     gateway = settings().gateway
+    if not gateway.proxy_user_header:
+        return False
     given = request.headers.getlist(PROXY_SECRET)
-    if not gateway.proxy_user_header or len(given) != 1:
+    if len(given) != 1:
         return False
     expected = hashlib.sha256(gateway.proxy_secret.get_secret_value().encode()).digest()
     return hmac.compare_digest(hashlib.sha256(_text(given[0]).encode()).digest(), expected)
+
+
+def address_of(request: Request) -> str:
+    """Whence it comes: behind the trusted proxy, the last address that the proxy has seen."""
+    if _is_from_proxy(request):
+        forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        if forwarded:
+            return forwarded[:_ADDRESS_LENGTH]
+    return request.client.host if request.client else ""
 
 
 def _has_bearer(request: Request) -> bool:
@@ -119,7 +131,7 @@ def _by_session(request: Request) -> Who | None:
 
 
 def _by_proxy(request: Request) -> Who | None:
-    if not is_from_proxy(request):
+    if not _is_from_proxy(request):
         return None
     named = request.headers.getlist(settings().gateway.proxy_user_header)
     if not any(named):  # the proxy lets some paths through without a login

@@ -2,7 +2,8 @@
 
 A figure of one machine says little about another one, a ratio against a peer that ran in the same
 minute does: those are compared whatever the machine, bare figures only where the processor is the
-same one. The history is kept in the repository; committing it is how new figures are accepted.
+same one, and those of a run without our C only with others without it. The history is kept in the
+repository; committing it is how new figures are accepted.
 """
 
 import json

@@ -98,3 +98,30 @@ def test_source_over_its_rate_hears_503_and_never_429(monkeypatch: pytest.Monkey
         assert stranger.status_code == 401
         other = {"Authorization": f"Bearer {SECOND_ALERT_TOKEN}"}
         assert client.post("/alerts", json=body, headers=other).status_code == 200
+
+
+@pytest.mark.components
+@pytest.mark.usefixtures("database")
+def test_behind_the_trusted_proxy_each_sender_has_a_limit_of_its_own(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("RUNBOOK_GATEWAY__ALERTS_PER_SECOND", "0.001")
+    monkeypatch.setenv("RUNBOOK_GATEWAY__ALERTS_BURST", "1")
+    monkeypatch.setenv("RUNBOOK_GATEWAY__PROXY_USER_HEADER", "X-Forwarded-User")
+    monkeypatch.setenv("RUNBOOK_GATEWAY__PROXY_SECRET", "what only the proxy and we know")
+    settings.cache_clear()
+    token = {"Authorization": f"Bearer {ALERT_TOKEN}"}
+    proxied = token | {"X-Runbook-Proxy-Secret": "what only the proxy and we know"}
+    with served(build_app()) as url, httpx.Client(base_url=url, timeout=30) as client:
+
+        def status(headers: dict[str, str], seen: str) -> int:
+            said = headers | {"X-Forwarded-For": seen}
+            body = {"version": "4", "alerts": []}
+            return client.post("/alerts", json=body, headers=said).status_code
+
+        assert status(proxied, "203.0.113.1") == 200
+        assert status(proxied, "203.0.113.1") == 503
+        assert status(proxied, "203.0.113.2") == 200
+        assert status(proxied, "203.0.113.9, 203.0.113.2") == 503  # what it was told counts nothing
+        assert status(token, "203.0.113.3") == 200  # not the proxy: the address of the socket
+        assert status(token, "203.0.113.4") == 503

@@ -19,8 +19,9 @@ def followed(by: OpenIncidents) -> dict[str, Newest]:
     return by.newest
 
 
-def test_following_the_journal_sees_what_reading_it_anew_sees() -> None:
-    rolls = random.Random(11)
+@pytest.mark.parametrize("seed", range(8))
+def test_following_the_journal_sees_what_reading_it_anew_sees(seed: int) -> None:
+    rolls = random.Random(seed)
     follower = OpenIncidents()
     names: list[str] = []
     for _ in range(40):
